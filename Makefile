@@ -1,0 +1,40 @@
+# Three words to remember: make demo, make test, make check.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: demo test test-fast check format clean
+
+demo: .venv/demo.stamp
+	$(BIN)/promptlearn models pull smollm2-135m-instruct
+	$(BIN)/promptlearn demo
+
+test: .venv/dev.stamp
+	$(BIN)/pytest -n auto
+
+test-fast: .venv/dev.stamp
+	$(BIN)/pytest -n auto -m "not slow"
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev.stamp
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/demo.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[local]'
+	touch $@
+
+.venv/dev.stamp: .venv/bin/python pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[dev]'
+	touch $@ .venv/demo.stamp
+
+clean:
+	rm -rf .venv dist build

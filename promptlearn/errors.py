@@ -1,0 +1,103 @@
+"""Every error that promptlearn raises, and the exit code each one ends a command with.
+
+    PromptlearnError               1   something went wrong here
+    ├── UsageError                 2   the user can fix it: configuration, data, prompt, arguments
+    │   ├── ConfigError                a key of promptlearn.yaml
+    │   ├── DataError                  a file, row or column of the examples
+    │   ├── PromptError                a prompt file, its variables or its contract
+    │   ├── AssetError                 a judge or a meta-prompt
+    │   └── StoreError                 a store that this version can not open
+    ├── ModelError                 1   a model call that failed for good (`kind` says how)
+    │   └── SystemicError          1   the endpoint refuses everybody: wrong key, unknown model, unreachable
+    ├── BudgetSpent                4   a cap is reached; the run can be resumed with a larger one
+    ├── TooManyErrors              5   more examples failed than the configuration allows
+    └── Interrupted              130   Ctrl-C; the run can be resumed
+
+Each message says what was wrong, what was possible and what to do, in one line.
+"""
+
+from typing import ClassVar
+
+
+class PromptlearnError(Exception):
+    """Root of the tree. `str(error)` is one line for the person at the terminal."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(PromptlearnError):
+    """Something that the user can fix."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class ConfigError(UsageError):
+    """A key of the configuration is missing, unknown or out of range."""
+
+
+class DataError(UsageError):
+    """The examples can not be read; names file, row and column."""
+
+
+class PromptError(UsageError):
+    """A prompt file can not be read or written, or a variable has no column."""
+
+
+class AssetError(UsageError):
+    """A judge or meta-prompt file is missing or malformed."""
+
+
+class StoreError(UsageError):
+    """The store can not be opened or written."""
+
+
+class ModelError(PromptlearnError):
+    """A model call failed after its retries.
+
+    `kind` is one of `FAILURE_KINDS`. A `ModelError` is recorded on its rollout or verdict; it never becomes a score.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class SystemicError(ModelError):
+    """No call to this endpoint can succeed, so the run stops at the first one."""
+
+
+class BudgetSpent(PromptlearnError):
+    """A cap would be exceeded by the next call."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class TooManyErrors(PromptlearnError):
+    """The share of failed examples is above `search.max_error_share`."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class Interrupted(PromptlearnError):
+    """The user asked for a stop; everything paid for is stored."""
+
+    exit_code: ClassVar[int] = 130
+
+
+FAILURE_KINDS = (
+    "auth",  # 401, 403: systemic
+    "not_found",  # 404, unknown model: systemic
+    "bad_request",  # 400, 422 that no retry will mend
+    "context_length",  # the prompt is longer than the model's window
+    "content_filter",  # the provider refused to answer
+    "rate_limit",  # 429 after the last retry
+    "server",  # 5xx after the last retry
+    "timeout",  # no answer in time, after the last retry
+    "connection",  # unreachable or reset, after the last retry
+    "malformed",  # a reply that is not what the protocol says
+    "empty",  # a reply without text
+    "truncated",  # finish_reason=length where a whole text was needed
+    "unparseable",  # a judgement or rewrite without the parts that were asked for
+    "program",  # the user's own code raised
+)
+"""Names for what went wrong with one call; each failure is classified once, in `models/` or where a reply is read."""

@@ -1,0 +1,81 @@
+"""The Model protocol: messages in, one reply out.
+
+Knows nothing about prompts, examples or judges. To bring a model of your own, write a class with these members:
+
+    class Echo:
+        name = "echo"                 # what reports call it
+        identity = "echo/1"           # what the journal files its replies under
+        sampling = Sampling()         # used where a caller gives none
+
+        async def complete(self, messages, sampling=None, schema=None, repeat=0):
+            return Reply(text=messages[-1].content)
+
+        async def close(self):
+            pass
+
+and pass it wherever a model is expected. Raise `ModelError(kind, message)` for a call that failed; never return an
+excuse as text.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from promptlearn.records import Json, Message, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn; part of a call's identity."""
+
+    max_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    extra: Mapping[str, Json] = field(default_factory=dict)
+    """Further keys of the request body, passed through as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    text: str
+    finish_reason: str = "stop"
+    """`stop`, `length`, `content_filter`, … as the endpoint says."""
+    usage: Usage = Usage(calls=1)
+    logprobs: Json = None
+    seconds: float = 0.0
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that completes a chat."""
+
+    @property
+    def name(self) -> str:
+        """`provider/name`, for people."""
+
+    @property
+    def identity(self) -> str:
+        """What makes two models the same for the journal: name and endpoint, or the weights' digest."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling that this model was configured with."""
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
+        schema: Mapping[str, Json] | None = None,
+        repeat: int = 0,
+    ) -> Reply:
+        """One completion.
+
+        `sampling` defaults to the model's own; `schema` is a JSON schema that the reply must follow (an endpoint that
+        can not do that raises `ModelError("bad_request", …)`); `repeat` tells apart calls that are otherwise equal.
+        Raises `ModelError` or `SystemicError`; never returns an empty text.
+        """
+
+    async def close(self) -> None:
+        """Give back sockets and servers; a closed model may not be called."""

@@ -1,0 +1,45 @@
+"""The Proposer protocol: what went wrong in, drafts of a better prompt out.
+
+Knows nothing about scores of whole splits, races or budgets. A proposer sees a `Brief` and returns drafts; the
+optimizer checks their contract and asks once for a repair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+from promptlearn.records import Draft, Example, FailureMode, Prompt, Review
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """All that a proposer may know. Everything in it comes from the train split or from approved reviews."""
+
+    parent: Prompt
+    modes: tuple[FailureMode, ...]
+    """The parent's failure modes on a train minibatch, the most frequent first."""
+    kept: tuple[Example, ...] = ()
+    """Examples of the minibatch that the parent gets right, and that must not break."""
+    train: Sequence[Example] = field(default_factory=tuple)
+    """The train split, from which demonstrations may be taken."""
+    failed: frozenset[str] = frozenset()
+    """Ids of train examples that the parent is known to fail."""
+    reviews: tuple[Review, ...] = ()
+    """Approved reviews only."""
+    seed: int = 0
+    """Differs for every proposal of a run; the only source of chance."""
+
+
+@runtime_checkable
+class Proposer(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    async def propose(self, brief: Brief, count: int) -> list[Draft]:
+        """At most `count` distinct drafts that differ from the parent; none where it has nothing to say.
+
+        Raises `ModelError` where its model failed.
+        """
+
+    async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+        """A draft that mends these contract violations, or None where the proposer can not."""
