@@ -57,9 +57,21 @@ class ModelError(PromptlearnError):
     `kind` is one of `FAILURE_KINDS`. A `ModelError` is recorded on its rollout or verdict; it never becomes a score.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.kind = kind
+        self.retry_after = retry_after
+        """Seconds that the endpoint asked to be left alone."""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call may succeed later."""
+        return self.kind in {"rate_limit", "server", "timeout", "connection", "malformed", "empty"}
+
+    @property
+    def billable(self) -> bool:
+        """Whether the endpoint may have charged for the attempt."""
+        return self.kind in {"timeout", "malformed", "empty", "truncated", "content_filter", "unparseable"}
 
 
 class SystemicError(ModelError):

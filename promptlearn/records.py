@@ -59,16 +59,6 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Demonstration:
-    """One solved example that a prompt carries."""
-
-    inputs: Mapping[str, Json]
-    output: str
-    source: str = ""
-    """Id of the train example that it was taken from; empty where the user wrote it."""
-
-
-@dataclass(frozen=True, slots=True)
 class Interval:
     low: float
     high: float
@@ -81,6 +71,17 @@ class Effect:
     score: float
     ci95: Interval
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One solved example that a prompt carries."""
+
+    inputs: Mapping[str, Json]
+    output: str
+    source: str = ""
+    """Id of the train example that it was taken from; empty where the user wrote it."""
+    effect: Effect | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Knows nothing about prompts, examples or judges. To bring a model of your own, w
         name = "echo"                 # what reports call it
         identity = "echo/1"           # what the journal files its replies under
         sampling = Sampling()         # used where a caller gives none
+        price = Price(0, 0)           # or None where nobody knows
 
         async def complete(self, messages, sampling=None, schema=None, repeat=0):
             return Reply(text=messages[-1].content)
@@ -47,6 +48,22 @@ class Reply:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    input: float
+    output: float
+    cached: float | None = None
+    """For input tokens that the provider's prompt cache answered; None: like other input."""
+
+    def cost(self, input_tokens: int, output_tokens: int, cached_tokens: int = 0) -> float:
+        """US dollars."""
+        cached = self.input if self.cached is None else self.cached
+        fresh = input_tokens - cached_tokens
+        return (fresh * self.input + cached_tokens * cached + output_tokens * self.output) / 1_000_000
+
+
 @runtime_checkable
 class Model(Protocol):
     """Anything that completes a chat."""
@@ -62,6 +79,10 @@ class Model(Protocol):
     @property
     def sampling(self) -> Sampling:
         """The sampling that this model was configured with."""
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost; None where nobody knows, which is not the same as nothing."""
 
     async def complete(
         self,

@@ -1,0 +1,48 @@
+"""From failure modes to drafts of a better prompt: one small file per proposer.
+
+Knows briefs and drafts; whether a draft keeps its contract, and whether it is better, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from promptlearn.errors import ConfigError
+from promptlearn.models.base import Model
+from promptlearn.proposing.base import Brief, Proposer
+from promptlearn.proposing.demos import DemosProposer
+from promptlearn.proposing.edit import EditProposer
+from promptlearn.proposing.meta import MetaPrompt
+from promptlearn.proposing.prune import Drop, PruneProposer, drops
+from promptlearn.proposing.rewrite import RewriteProposer
+from promptlearn.proposing.rules import RulesProposer
+
+__all__ = ["PROPOSERS", "Brief", "Drop", "Proposer", "drops", "open_proposer"]
+
+_PLAIN: Mapping[str, Callable[[], Proposer]] = {
+    "rules": RulesProposer,
+    "demos": DemosProposer,
+    "prune": PruneProposer,
+}
+_WITH_MODEL: Mapping[str, Callable[[Model, MetaPrompt | None], Proposer]] = {
+    "rewrite": RewriteProposer,
+    "edit": EditProposer,
+}
+PROPOSERS: tuple[str, ...] = (*_WITH_MODEL, *_PLAIN)
+
+
+def open_proposer(name: str, *, model: Model | None, meta_prompt: str | None = None) -> Proposer:
+    """The proposer of that name; `meta_prompt` is the path of a file that stands in for the shipped one.
+
+    Raises `ConfigError` for an unknown name, and for `rewrite` and `edit` without a model; `AssetError` for a
+    meta-prompt that can not be read.
+    """
+    if name in _PLAIN:
+        return _PLAIN[name]()
+    if name not in _WITH_MODEL:
+        raise ConfigError(f"search.proposers: no proposer {name!r}; possible: {', '.join(PROPOSERS)}")
+    if model is None:
+        raise ConfigError(
+            f"search.proposers: {name} needs a language model; set models.meta, or use {', '.join(_PLAIN)}"
+        )
+    return _WITH_MODEL[name](model, MetaPrompt.load(meta_prompt) if meta_prompt else None)

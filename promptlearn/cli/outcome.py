@@ -1,0 +1,167 @@
+"""How a run's outcome and an estimate look: tables for people, one document for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from promptlearn.cli.console import money, note, percent, print_json, say, table
+
+if TYPE_CHECKING:
+    from promptlearn.estimate import Estimate
+    from promptlearn.job import Evaluation, Job
+    from promptlearn.result import Measure, RunResult
+
+DIFF_LINES = 60
+"""A longer diff is cut on the screen; `promptlearn diff` shows all of it."""
+
+WORDS = {
+    "improved": "The learned prompt is better.",
+    "not_proven": "No improvement is proven, so the baseline stays.",
+    "regressed": "The learned prompt is worse on the test split, so the baseline stays.",
+}
+
+
+def print_result(result: RunResult, job: Job, as_json: bool) -> None:
+    if as_json:
+        print_json(result.to_json())
+        return
+    _scores(result)
+    _diff(result, job)
+    _usage(result)
+    for warning in result.warnings:
+        note(f"warning: {warning}", style="yellow")
+    if result.test_reads > 1:
+        note(f"warning: this run has read the test split {result.test_reads} times", style="yellow")
+    kept = "learned prompt" if result.decision == "improved" else "prompt to keep (the baseline)"
+    say(f"{kept}: {result.best_path}")
+    if result.challenger_path:
+        say(f"best of the search, not proven: {result.challenger_path}")
+    say(f"next: promptlearn show {result.run_id}" + _advice(result))
+
+
+def _scores(result: RunResult) -> None:
+    say("")
+    learned = result.best if result.decision == "improved" else None
+    rows = [_row("baseline", result.baseline_digest, result.baseline)]
+    if learned is not None:
+        rows.append(_row("learned", result.best_digest, learned))
+    table(["test split", "prompt", "score", "95 % interval", "rows", "errors"], rows, right=(2, 4, 5))
+    say(f"{result.decision}: {WORDS[result.decision]}")
+    if result.delta.n and (learned is not None or result.challenger_digest):
+        low, high = result.delta.ci95.low, result.delta.ci95.high
+        say(
+            f"difference {result.delta.score:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
+            f"p = {result.delta.p_value:.2g} ({result.delta.test}, {result.delta.n} pairs)"
+        )
+    tally = result.candidates
+    say(
+        f"{tally.proposed} candidates: {tally.rejected_by_contract} broke the contract, "
+        f"{tally.gated_out} no better than their parent, {tally.raced} raced, {tally.accepted} accepted; stopped: {result.stop_reason}; "
+        f"{result.wall_s:.0f} s"
+    )
+
+
+def _row(name: str, digest: str, measure: Measure) -> list[str]:
+    interval = f"{measure.ci95.low:.3f} – {measure.ci95.high:.3f}"
+    return [name, digest[:8], percent(measure.score), interval, str(measure.n), str(measure.errors)]
+
+
+def _diff(result: RunResult, job: Job) -> None:
+    from promptlearn.report import as_document, unified_diff
+
+    if result.prompt.digest == job.prompt.digest:
+        return
+    old, new = as_document(job.prompt), as_document(result.prompt)
+    lines = unified_diff(old, new, ("baseline", "learned")).splitlines()
+    say("")
+    for line in lines[:DIFF_LINES]:
+        say(line)
+    if len(lines) > DIFF_LINES:
+        say(f"… {len(lines) - DIFF_LINES} more lines: promptlearn diff {result.run_id}")
+
+
+def _usage(result: RunResult) -> None:
+    rows = [
+        [
+            role,
+            str(usage.calls),
+            str(usage.cached_calls),
+            str(usage.input_tokens),
+            str(usage.output_tokens),
+            money(usage.cost_usd),
+        ]
+        for role, usage in result.usage.items()
+        if usage.calls or usage.cached_calls
+    ]
+    say("")
+    table(["role", "calls", "from journal", "input tokens", "output tokens", "cost"], rows, right=(1, 2, 3, 4, 5))
+
+
+def _advice(result: RunResult) -> str:
+    if result.decision == "improved":
+        return f"   (or put it to use: promptlearn export {result.run_id} --to FILE)"
+    if result.stop_reason == "budget":
+        return f"   (or give it more: promptlearn resume {result.run_id} --set budget.task_calls=N)"
+    return ""
+
+
+def print_estimate(estimate: Estimate, as_json: bool) -> None:
+    if as_json:
+        print_json(estimate.to_json())
+        return
+    say(", ".join(f"{count} {split}" for split, count in estimate.rows.items()) + " rows")
+    rows = [
+        [
+            role,
+            one.model,
+            f"{one.calls.low} – {one.calls.high}",
+            f"{one.input_tokens.low} – {one.input_tokens.high}",
+            f"{one.output_tokens.low} – {one.output_tokens.high}",
+            f"${one.cost_usd[0]:.4f} – ${one.cost_usd[1]:.4f}" if one.cost_usd else "unknown",
+        ]
+        for role, one in estimate.roles.items()
+    ]
+    table(["role", "model", "calls", "input tokens", "output tokens", "cost"], rows, right=(2, 3, 4, 5))
+    for warning in estimate.warnings:
+        note(f"warning: {warning}", style="yellow")
+
+
+def print_evaluation(evaluation: Evaluation, name: str, as_json: bool, failures: int) -> None:
+    """A prompt's score, and the first `failures` rows that did not pass with the judges' words."""
+    measure = evaluation.measure
+    failed = [row for row in evaluation.rows if row.score is None or row.score < 1]
+    if as_json:
+        usage = {role: {"calls": one.calls, "cached_calls": one.cached_calls} for role, one in evaluation.usage.items()}
+        print_json(
+            {
+                "run_id": evaluation.run_id,
+                "score": measure.score,
+                "n": measure.n,
+                "errors": measure.errors,
+                "ci95": [measure.ci95.low, measure.ci95.high],
+                "usage": usage,
+                "failures": [
+                    {
+                        "example": row.example.id,
+                        "output": row.rollout.output,
+                        "score": row.score,
+                        "explanations": [verdict.explanation for verdict in row.verdicts],
+                        "error": row.trouble,
+                    }
+                    for row in failed[:failures]
+                ],
+                "wall_s": round(evaluation.wall_s, 3),
+            }
+        )
+        return
+    table(
+        ["prompt", "digest", "score", "95 % interval", "rows", "errors"],
+        [_row(Path(name).name, "", measure)],
+        (2, 4, 5),
+    )
+    for row in failed[:failures]:
+        words = row.trouble or "; ".join(verdict.explanation for verdict in row.verdicts)
+        say(f"{row.example.id[:8]}  {words}")
+    if len(failed) > failures:
+        say(f"… {len(failed) - failures} more rows that did not pass: promptlearn show {evaluation.run_id} --examples")

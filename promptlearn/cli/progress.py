@@ -1,0 +1,115 @@
+"""What a person sees while a run works: a live line in a terminal, plain lines elsewhere. Writes to stderr alone."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from promptlearn.cli.console import interactive, note, percent, stderr
+from promptlearn.runlog import Event
+
+QUIET_LINES = 15.0
+"""Seconds between two plain lines about rows, where there is no terminal."""
+
+
+class RunProgress:
+    """An observer for `run_job`; use it as a context manager."""
+
+    def __init__(self, budget_calls: int | None, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._rows = 0
+        self._last_line = time.monotonic()
+        self._bar: Progress | None = None
+        if interactive() and not quiet:
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TextColumn(
+                    "{task.completed:.0f}/{task.total:.0f} task calls" if budget_calls else "{task.completed:.0f} calls"
+                ),
+                TextColumn("{task.fields[speed]}"),
+                TimeElapsedColumn(),
+                console=stderr(),
+                transient=True,
+            )
+            self._task = self._bar.add_task("starting", total=budget_calls or None, speed="")
+        self._started = time.monotonic()
+
+    def __enter__(self) -> RunProgress:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def __call__(self, event: Event) -> None:
+        if self._quiet:
+            return
+        if event.kind == "row":
+            self._row(event)
+            return
+        line = _line(event)
+        if line:
+            note(line)
+        if self._bar:
+            self._bar.update(self._task, description=_activity(event) or self._bar.tasks[0].description)
+
+    def _row(self, event: Event) -> None:
+        self._rows += 1
+        now = time.monotonic()
+        speed = f"{self._rows / max(0.1, now - self._started):.1f} rows/s"
+        if self._bar:
+            self._bar.update(self._task, completed=event.body["task"], speed=speed)
+        elif now - self._last_line > QUIET_LINES:
+            self._last_line = now
+            note(f"  … {event.body['task']} task calls, {speed}")
+
+
+def _line(event: Event) -> str | None:
+    body = event.body
+    if event.kind == "started":
+        rows = ", ".join(f"{count} {split}" for split, count in body["rows"].items())
+        verb = "going on with run" if body["resumed"] else "run"
+        return "\n".join([f"{verb} {body['run']}: {rows}", *(f"warning: {text}" for text in body["warnings"])])
+    if event.kind == "round":
+        return f"round {body['number']} of at most {body['of']}, from {body['parent'][:8]}"
+    if event.kind == "critique":
+        modes = "; ".join(body["failure_modes"][:3]) or "nothing failed"
+        return f"  scores {percent(body['score'])} on a train minibatch; {modes}"
+    if event.kind == "proposer_failed":
+        return f"  {body['proposer']} failed: {body['message']}"
+    if event.kind == "proposed":
+        return f"  {len(body['candidates'])} candidates"
+    if event.kind == "decision":
+        gain = "" if body["difference"] is None else f" {body['difference']:+.3f}"
+        who = f"{body['candidate'][:8]} ({body['proposer']}, {body['stage']})"
+        return f"  {body['outcome']:>9} {who}{gain}: {body['reason']}"
+    if event.kind == "prune":
+        text = " ".join(body["text"].split())
+        verb = "dropped" if body["dropped"] else "kept"
+        return f"  {verb} {body['what']} ({body['effect']:+.3f}): {text[:60]}"
+    if event.kind == "budget":
+        return f"budget: {body['message']}"
+    if event.kind == "test":
+        return f"reading the test split once: {body['rows']} rows × {body['prompts']}"
+    return None
+
+
+def _activity(event: Event) -> str | None:
+    names = {
+        "started": "reading the first rows",
+        "round": f"round {event.body.get('number')}",
+        "critique": "proposing",
+        "proposed": "gating",
+        "gate": "racing",
+        "prune": "pruning",
+        "test": "test split",
+    }
+    return names.get(event.kind)

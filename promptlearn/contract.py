@@ -1,0 +1,226 @@
+"""What no rewrite may break (invariant 6): pure functions on prompts; no files, no models.
+
+`violations` compares a draft with its parent. What the parent already holds is not held against the draft: a prompt
+with a URL in it keeps that URL and gets no other. The patterns err on the strict side, because a false alarm costs one
+repair and a missed one can send customers to a stranger's host.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from promptlearn.records import Demonstration, Example, Message, Prompt, as_text
+from promptlearn.tokens import estimate_tokens
+from promptlearn.variables import find_variables
+
+DEFAULT_GROWTH = 4
+"""Without `max_tokens`, a draft may be this many times as long as its parent,"""
+DEFAULT_ROOM = 2000
+"""or this many tokens, whichever is more."""
+
+_URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,20}://|javascript:|data:[a-z]+/)[^\s<>\"'`]+", re.I)
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_TOP_LEVEL = (
+    "com|org|net|edu|gov|mil|int|info|biz|mobi|io|ai|app|dev|cloud|online|site|shop|store|tech|xyz|club|live|blog|page|"
+    "link|click|top|win|space|website|icu|zip|mov|ru|cn|uk|de|fr|nl|eu|ca|au|jp|kr|br|es|pt|se|dk|fi|pl|cz|ch|ie|gr|hu|"
+    "ro|bg|ua|kz|il|ae|za|mx|ar|cl|nz|sg|hk|tw|th|vn|ph|pk|ir|sa|tr|tv|co|cc|ws|gg|ly|su|tk|ml|ga|cf|gq|onion|internal"
+)
+"""Names that stand alone; any other (`to`, `me`, `it`: a missing blank makes those) needs a path, a port or `www`."""
+_HOST = re.compile(
+    rf"(?<![\w.-])(?:(?:[\w-]+\.)+(?:{_TOP_LEVEL})(?![\w-])|(?:[\w-]+\.)+[a-z]{{2,}}(?=/\w|:\d{{2,5}}\b)"
+    r"|www\.[\w-]+\.\w+|(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|localhost(?=[:/]))",
+    re.I,
+)
+_PROGRAMS = (
+    "bash|chmod|chown|curl|dd|docker|git|iwr|kubectl|mkfs|nc|ncat|npm|npx|perl|php|pip3?|powershell|pwsh|python3?|rm|"
+    "rsync|ruby|scp|sh|ssh|sudo|telnet|wget|zsh"
+)
+_SHELL = re.compile(
+    r"^[ \t>*+-]*(?:\d+[.)][ \t]+)?`?(?:\$[ \t]+[a-z./~][^\n]*|(?:curl|wget|sudo)[ \t]+\S[^\n]*|rm[ \t]+-[^\n]*"
+    r"|(?:npx|pip3?[ \t]+install|npm[ \t]+i(?:nstall)?)[ \t]+\S[^\n]*"
+    r"|(?:chmod|ssh|scp|ncat|powershell|iwr|bash|sh)[ \t]+(?:[-+/~.]|\d{3}|https?:|\S+@)[^\n]*)"
+    rf"|`(?:sudo[ \t]+)?(?:{_PROGRAMS})[ \t]+[^`\n]+`"
+    r"|\|[ \t]*(?:sudo[ \t]+)?(?:ba|z|da|k)?sh\b|\$\([a-z][^)\n]*\)|(?:&&|;)[ \t]*(?:curl|wget|rm|sudo)[ \t][^\n]*"
+    r"|^[ \t]*```[ \t]*(?:bash|sh|shell|zsh|console|powershell|bat)\b",
+    re.M,
+)
+_COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
+_THINKING = re.compile(r"</?\s*(?:think|thinking|reasoning|scratchpad)\s*>", re.I)
+_WORD = re.compile(r"\w+")
+_LATER_PUNCTUATION = ".,;:!?)]}*_"
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u2800\u3164\uffa0")
+_CONTROLS = frozenset({"Cc", "Cf", "Co", "Cs"})
+
+
+def violations(draft: Prompt, parent: Prompt) -> list[str]:
+    """Every way in which `draft` breaks the contract of `parent`; each names the piece. Empty: it may be run."""
+    return [
+        *_frame(draft, parent),
+        *_emptiness(draft, parent),
+        *_variables(draft, parent),
+        *_locked(draft, parent),
+        *_length(draft, parent),
+        *_additions(draft, parent),
+        *_hidden(draft, parent),
+    ]
+
+
+def copies(text: str, examples: Iterable[Example], span_words: int = 12) -> list[str]:
+    """Spans of `text`, as they stand there, that repeat more than `span_words` words in a row of an example's inputs.
+
+    Case and punctuation do not count. Give it learned text and rules; declared demonstrations are copies on purpose.
+    """
+    size = span_words + 1
+    words = list(_WORD.finditer(text))
+    places: dict[tuple[str, ...], list[int]] = {}
+    for at, run in enumerate(_runs([word[0].casefold() for word in words], size)):
+        places.setdefault(run, []).append(at)
+    if not places:
+        return []
+    found: set[int] = set()
+    for example in examples:
+        for value in example.inputs.values():
+            spoken = [word.casefold() for word in _WORD.findall(as_text(value))]
+            found.update(at for run in _runs(spoken, size) for at in places.get(run, ()))
+    return [text[words[low].start() : words[high + size - 1].end()] for low, high in _stretches(found)]
+
+
+def _frame(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    if _fixed(draft) != _fixed(parent):
+        yield "a message other than the learned one is changed; change the learned text alone"
+    if draft.layout != parent.layout:
+        yield "the layout of the prompt's file is changed"
+    if draft.contract != parent.contract:
+        yield "the contract itself is changed"
+
+
+def _fixed(prompt: Prompt) -> list[Message | str]:
+    return [m.role if i == prompt.learned else m for i, m in enumerate(prompt.messages)]
+
+
+def _emptiness(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    if not draft.text.strip() and parent.text.strip():
+        yield "the learned text is empty"
+    if any(not rule.text.strip() for rule in draft.rules):
+        yield "a rule is empty"
+
+
+def _variables(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    wanted = parent.contract.variables
+    for name in sorted(wanted - draft.variables):
+        yield f"the variable {{{name}}} is missing"
+    before = set(find_variables("\n".join(_texts(parent))))
+    stated = set(find_variables("\n".join([draft.text, *(rule.text for rule in draft.rules)])))
+    for name in sorted(stated - before - wanted):
+        yield f"{{{name}}} is not a variable of this prompt; its variables: {', '.join(sorted(wanted)) or 'none'}"
+    if draft.layout.demonstrations == "text":
+        for demo in draft.demonstrations:
+            for name in find_variables("\n".join(_shown(demo))):
+                yield f"{{{name}}} stands in a demonstration, where the file would read it as a variable"
+
+
+def _locked(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    before, now = (_stated(prompt) for prompt in (parent, draft))
+    for span in parent.contract.locked:
+        missing = before.count(span) - now.count(span)
+        if missing > 0:
+            yield f"the locked span {span!r} is missing or changed ({missing} of {before.count(span)})"
+
+
+def _length(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    tokens, cap = learned_tokens(draft), parent.contract.max_tokens
+    if cap is None:
+        cap = max(DEFAULT_GROWTH * learned_tokens(parent), DEFAULT_ROOM)
+    if tokens > cap:
+        yield f"the learned text has about {tokens} tokens, demonstrations included; at most {cap} are allowed"
+
+
+def learned_tokens(prompt: Prompt) -> int:
+    """Estimated tokens of what is learned: text, rules and demonstrations, as text or as turns."""
+    turns = prompt.demonstrations if prompt.layout.demonstrations == "turns" else ()
+    return sum(map(estimate_tokens, [prompt.learned_text(), *("\n".join(_shown(demo)) for demo in turns)]))
+
+
+def _additions(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    before = "\n".join(_texts(parent))
+    known = _pieces(before) | {("host name", host.casefold()) for host in _HOST.findall(before)}
+    for text in _learned(draft):
+        for kind, piece in sorted(_pieces(text) - known):
+            yield f"a new {kind}: {piece[:100]!r}"
+            known.add((kind, piece))
+
+
+def _pieces(text: str) -> set[tuple[str, str]]:
+    """What an attacker would want in a prompt, by kind. A host within a URL or an address is that URL or address."""
+    urls = {match[0].rstrip(_LATER_PUNCTUATION) for match in _URL.finditer(text)}
+    emails = set(_EMAIL.findall(text))
+    bare = _EMAIL.sub(" ", _URL.sub(" ", text))
+    return {
+        *(("URL", url) for url in urls),
+        *(("e-mail address", email.casefold()) for email in emails),
+        *(("host name", host.casefold()) for host in _HOST.findall(bare)),
+        *(("shell command", match[0].strip()) for match in _SHELL.finditer(text)),
+        *(("HTML comment", comment) for comment in _COMMENT.findall(text)),
+        *(("reasoning tag", tag.casefold()) for tag in _THINKING.findall(text)),
+    }
+
+
+def _hidden(draft: Prompt, parent: Prompt) -> Iterator[str]:
+    known = set("".join(_texts(parent)))
+    found = {char for text in _learned(draft) for char in _hidden_characters(text)} - known
+    for char in sorted(found):
+        yield f"a hidden character: U+{ord(char):04X} {unicodedata.name(char, 'control character')}"
+
+
+def _hidden_characters(text: str) -> Iterator[str]:
+    """Characters that a reader does not see and a model does. A joiner within an emoji is what it looks like."""
+    if text.isascii() and text.isprintable():
+        return
+    for at, char in enumerate(text):
+        joins = char == "\u200d" and 0 < at < len(text) - 1 and _in_emoji(text[at - 1]) and _in_emoji(text[at + 1])
+        if not joins and _is_hidden(char):
+            yield char
+
+
+def _is_hidden(char: str) -> bool:
+    if char in "\n\t\r\ufe0e\ufe0f":
+        return False
+    selects = "\ufe00" <= char <= "\ufe0d" or "\U000e0100" <= char <= "\U000e01ef"
+    return selects or char in _INVISIBLE or unicodedata.category(char) in _CONTROLS
+
+
+def _in_emoji(char: str) -> bool:
+    return char == "\ufe0f" or "\u2600" <= char <= "\u27bf" or "\U0001f000" <= char <= "\U0001faff"
+
+
+def _learned(prompt: Prompt) -> list[str]:
+    """Every text that a proposer writes."""
+    demos = [text for demo in prompt.demonstrations for text in _shown(demo)]
+    return [prompt.text, *(rule.text for rule in prompt.rules), *demos]
+
+
+def _texts(prompt: Prompt) -> list[str]:
+    """Every text that the model sees."""
+    around = [prompt.layout.before, prompt.layout.after]
+    return [*around, *(message.content for message in prompt.messages), *_learned(prompt)]
+
+
+def _stated(prompt: Prompt) -> str:
+    """Text and rules as the model sees them, demonstrations left out."""
+    return "\n".join([prompt.text, *(rule.text for rule in prompt.rules)])
+
+
+def _shown(demo: Demonstration) -> list[str]:
+    return [*(as_text(value) for value in demo.inputs.values()), demo.output]
+
+
+def _runs(words: list[str], size: int) -> Iterator[tuple[str, ...]]:
+    return zip(*(words[offset:] for offset in range(size)), strict=False)
+
+
+def _stretches(places: set[int]) -> Iterator[tuple[int, int]]:
+    """Runs of consecutive numbers as (first, last)."""
+    ordered = sorted(places)
+    starts = [at for at in ordered if at - 1 not in places]
+    ends = [at for at in ordered if at + 1 not in places]
+    return zip(starts, ends, strict=True)

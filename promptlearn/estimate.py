@@ -1,0 +1,116 @@
+"""What a run will take: calls, tokens and cost as a range, from the data and the settings alone. No network.
+
+The low end is a search that stops after one idle stretch, the high end one that runs every round and row (or its cap).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from promptlearn.contract import learned_tokens
+from promptlearn.job import LLM_PROPOSERS, Job
+from promptlearn.records import Example, Json, Role
+from promptlearn.tokens import estimate_tokens
+
+FEEDBACK_SHARE = 2
+"""A judge reads the question, the answer and its own instructions: about twice the task's input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    low: int
+    high: int
+
+    def times(self, low: float, high: float) -> Range:
+        return Range(round(self.low * low), round(self.high * high))
+
+
+@dataclass(frozen=True, slots=True)
+class RoleEstimate:
+    """What one role will do."""
+
+    model: str
+    calls: Range
+    input_tokens: Range
+    output_tokens: Range
+    cost_usd: tuple[float, float] | None
+    """None: nobody knows the price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    rows: dict[str, int]
+    roles: dict[Role, RoleEstimate]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        roles = {
+            role: {
+                "model": one.model,
+                "calls": [one.calls.low, one.calls.high],
+                "input_tokens": [one.input_tokens.low, one.input_tokens.high],
+                "output_tokens": [one.output_tokens.low, one.output_tokens.high],
+                "cost_usd": list(one.cost_usd) if one.cost_usd else None,
+            }
+            for role, one in self.roles.items()
+        }
+        return {"dry_run": True, "rows": self.rows, "roles": roles, "warnings": list(self.warnings)}
+
+
+def estimate(job: Job) -> Estimate:
+    """Bounds for `run_job(job)`, capped by its budget."""
+    data = job.dataset
+    task = _task_calls(job)
+    llm_judges = job.llm_judges()
+    proposals = job.search.rounds * job.search.drafts if any(p in LLM_PROPOSERS for p in job.proposer_names()) else 0
+    prompt_low = _mean_tokens(job, data.examples[:200])
+    # Demonstrations and rules grow a prompt up to its contract; a few thousand tokens where none is set.
+    prompt_high = prompt_low + (job.prompt.contract.max_tokens or max(2000, 4 * learned_tokens(job.prompt)))
+    calls: dict[Role, Range] = {
+        "task": task,
+        "judge": _capped(task.times(llm_judges, llm_judges), job.budget.judge_calls),
+        "meta": _capped(Range(min(1, proposals), 2 * proposals), job.budget.meta_calls),
+    }
+    feedback = job.search.feedback_tokens
+    sizes: dict[Role, tuple[int, int]] = {
+        "task": (prompt_low, prompt_high),
+        "judge": (FEEDBACK_SHARE * prompt_low, FEEDBACK_SHARE * prompt_low + job.task.sampling.max_tokens),
+        "meta": (prompt_low, prompt_high + feedback),
+    }
+    roles = {
+        role: _role(job, role, calls[role], sizes[role]) for role in job.models() if role == "task" or calls[role].high
+    }
+    rows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+    return Estimate(rows, roles, job.warnings)
+
+
+def _role(job: Job, role: Role, calls: Range, size: tuple[int, int]) -> RoleEstimate:
+    model = job.models()[role]
+    read = calls.times(*size)
+    written = calls.times(2, model.sampling.max_tokens)
+    price = model.price
+    cost = (price.cost(read.low, written.low), price.cost(read.high, written.high)) if price else None
+    if cost and job.budget.usd is not None:
+        cost = (cost[0], min(cost[1], job.budget.usd))
+    return RoleEstimate(model.name, calls, read, written, cost)
+
+
+def _task_calls(job: Job) -> Range:
+    search, data = job.search, job.dataset
+    size = min(search.minibatch, len(data.train))
+    idle = min(search.patience, search.rounds) * size
+    gate = size * (3 + search.drafts)
+    race = len(data.validation) * (1 + search.drafts)
+    prune = len(data.validation) * 24 if search.prune else 0
+    low = len(data.test) + idle
+    high = 2 * len(data.test) + search.rounds * (gate + race) + prune
+    return _capped(_capped(Range(low, high), job.budget.task_calls), job.budget.calls)
+
+
+def _capped(calls: Range, cap: int | None) -> Range:
+    return calls if cap is None else Range(min(calls.low, cap), min(calls.high, cap))
+
+
+def _mean_tokens(job: Job, examples: tuple[Example, ...]) -> int:
+    sizes = [sum(estimate_tokens(m.content) for m in job.prompt.render(example.inputs)) for example in examples]
+    return round(sum(sizes) / len(sizes))

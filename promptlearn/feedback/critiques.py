@@ -1,0 +1,110 @@
+"""Which verdicts are critiques, and which critiques say the same.
+
+Knows nothing about token budgets or quotes. Two critiques can only be alike where the same judge gave the same label.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from promptlearn.records import Example, Rollout, Verdict, as_text
+
+_WORD = re.compile(r"\w+")
+_ALIKE = 0.5
+"""Weighted word overlap from which two critiques count as one failure mode."""
+_SHORT_ANSWER = 5
+"""Outputs of so few words are answers (a label, a number), and part of what a critique says."""
+_STOP_WORDS = frozenset(
+    _WORD.findall(
+        "a an and are as at be been but by did do does for from had has have he her his i if in into is it its me my "
+        "no not of on or our she should so some such than that the their them then there these they this to was we "
+        "were what when where which while who will with would you your"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRow:
+    """One example, what the prompt made of it, and what the judges say."""
+
+    example: Example
+    rollout: Rollout
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """A verdict that found something wrong, with the row that it is about."""
+
+    order: int
+    """Position of the row."""
+    row: JudgedRow
+    verdict: Verdict
+
+
+def critiques(rows: Sequence[JudgedRow]) -> list[Critique]:
+    """The failing verdicts, in row order. What was not judged (`score=None`) is no evidence."""
+    return [
+        Critique(order, row, verdict) for order, row in enumerate(rows) for verdict in row.verdicts if _fails(verdict)
+    ]
+
+
+def _fails(verdict: Verdict) -> bool:
+    if verdict.score is None:
+        return False
+    return verdict.score < 1 if verdict.passed is None else not verdict.passed
+
+
+def clusters(found: Sequence[Critique]) -> list[list[Critique]]:
+    """Critiques that say the same, together: by judge and label first, then greedily by the words they use.
+
+    Deterministic: each critique, in order, joins the cluster whose first critique it is most like, or opens one.
+    """
+    groups: dict[tuple[str, str | None], list[Critique]] = {}
+    for critique in found:
+        groups.setdefault((critique.verdict.name, critique.verdict.label), []).append(critique)
+    return [cluster for group in groups.values() for cluster in _by_words(group)]
+
+
+def _by_words(group: Sequence[Critique]) -> list[list[Critique]]:
+    words = [_own_words(critique) for critique in group]
+    frequency = Counter(word for said in words for word in said)
+    weights = {word: math.log(1 + len(group) / df) for word, df in frequency.items()}
+    found: list[list[Critique]] = []
+    leaders: list[frozenset[str]] = []
+    for critique, said in zip(group, words, strict=True):
+        scores = [_overlap(said, leader, weights) for leader in leaders]
+        best = max(range(len(scores)), key=scores.__getitem__, default=None)
+        if best is not None and scores[best] >= _ALIKE:
+            found[best].append(critique)
+        else:
+            found.append([critique])
+            leaders.append(said)
+    return found
+
+
+def _overlap(a: frozenset[str], b: frozenset[str], weights: Mapping[str, float]) -> float:
+    """Jaccard overlap, in which a word counts more the fewer critiques of the group use it."""
+    if a == b:
+        return 1.0
+    return math.fsum(weights[word] for word in sorted(a & b)) / math.fsum(weights[word] for word in sorted(a | b))
+
+
+def _own_words(critique: Critique) -> frozenset[str]:
+    """What the critique says beyond quoting the material: its words without those of the input and a long output."""
+    verdict, row = critique.verdict, critique.row
+    said = _words(f"{verdict.explanation} {verdict.suggestion or ''}") - _STOP_WORDS
+    quoted = _words(" ".join(as_text(value) for value in row.example.inputs.values()))
+    answer = _words(row.rollout.output)
+    if len(answer) > _SHORT_ANSWER:
+        quoted |= answer
+    expected = _words(as_text(row.example.expected)) if row.example.expected is not None else frozenset[str]()
+    return (said - (quoted - expected)) or said
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_WORD.findall(text.casefold()))

@@ -1,0 +1,382 @@
+"""A job: prompt, examples, models, judges, search and budget, opened and ready to run or to evaluate.
+
+Knows how the parts are put together, and how a run begins, goes on and ends; knows nothing about how they work. The
+CLI builds a job from a configuration, the Python API from objects; both run it here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from promptlearn import __version__
+from promptlearn.config import JudgeConfig, SearchConfig
+from promptlearn.dataset import Dataset, find_leaks
+from promptlearn.errors import BudgetSpent, ConfigError, Interrupted, PromptlearnError
+from promptlearn.evaluation import Evaluator, Row, Want
+from promptlearn.judging import Judge, Member, Panel, judge_needs_model, open_judge
+from promptlearn.ledger import Budget, Charge, Ledger
+from promptlearn.metered import MeteredModel
+from promptlearn.models.base import Model
+from promptlearn.models.retries import RetryPolicy
+from promptlearn.optimizer import Optimizer, Search
+from promptlearn.programs import ChatProgram
+from promptlearn.prompt import PromptFile, chat_file
+from promptlearn.proof import Proof, prove
+from promptlearn.proposing import open_proposer
+from promptlearn.proposing.base import Proposer
+from promptlearn.records import ROLES, Example, Json, Prompt, Review, Role, Split, Usage, fingerprint
+from promptlearn.result import Measure, RunResult
+from promptlearn.reviews import usable
+from promptlearn.runlog import Observer, RunLog, nobody
+from promptlearn.selection.stats import mean_interval
+from promptlearn.store import Store
+from promptlearn.store.rows import RunState
+
+HEARTBEAT = 5.0
+"""Seconds between two notes of working time."""
+LLM_PROPOSERS = ("rewrite", "edit")
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeSpec:
+    """A judge of the job: an object, or what the configuration says of one."""
+
+    judge: Judge | JudgeConfig
+    weight: float = 1.0
+    veto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that a run needs. `prompt` is bound to the dataset's columns."""
+
+    prompt: Prompt
+    file: PromptFile | None
+    """Where the prompt came from, and so the form in which the learned one is written; None for one made in Python."""
+    dataset: Dataset
+    task: Model
+    judges: tuple[JudgeSpec, ...]
+    store: Store
+    judge: Model | None = None
+    meta: Model | None = None
+    reviews: tuple[Review, ...] = ()
+    proposers: tuple[Proposer | str, ...] = ()
+    """Empty: all that can work."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    budget: Budget = field(default_factory=Budget)
+    folder: Path = Path()
+    """Where paths of the user's own Python judges start."""
+    described: Json = None
+    """The configuration as it is stored with the run; without it, a description of the parts."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a careful person would want to know before the run; nothing here stops it."""
+        found = list(self.dataset.warnings)
+        if self.judge is not None and self.judge.identity == self.task.identity and self.llm_judges():
+            found.append(f"the judge is the task model itself ({self.task.name}); a second model judges more fairly")
+        leaks = find_leaks(self.dataset)
+        if leaks:
+            shown = "; ".join(str(leak) for leak in leaks[:3])
+            found.append(f"{len(leaks)} (near-)duplicates stand in two splits, so scores may be too high: {shown}")
+        unused = [review.id for review in self.reviews if review not in usable(self.reviews)]
+        if unused:
+            found.append(f"{len(unused)} reviews are not approved or not by trusted authors, and not used")
+        return tuple(found)
+
+    def digest(self) -> str:
+        """What makes two runs the same: everything but budget, concurrency and where things are stored."""
+        search = self.search.model_dump(mode="json", exclude={"concurrency"})
+        models = {role: [model.identity, repr(model.sampling)] for role, model in self.models().items()}
+        judges = [
+            [
+                spec.judge.model_dump(mode="json") if isinstance(spec.judge, JudgeConfig) else spec.judge.name,
+                spec.weight,
+            ]
+            for spec in self.judges
+        ]
+        return fingerprint([self.prompt.digest, self.dataset.digest, models, judges, search, self._review_texts()])
+
+    def models(self) -> dict[Role, Model]:
+        found: dict[Role, Model | None] = {"task": self.task, "judge": self.judge, "meta": self.meta}
+        return {role: model for role, model in found.items() if model is not None}
+
+    def check(self) -> None:
+        """Raise a UsageError for what would fail later, before anything is paid for."""
+        if self.budget.usd is not None:
+            unknown = [model.name for role, model in self.models().items() if model.price is None]
+            if unknown:
+                raise ConfigError(
+                    f"budget.usd is set, and nobody knows the price of {', '.join(unknown)}; "
+                    "give `price: {input: …, output: …}` (US dollars per million tokens) to that model, or cap tokens"
+                )
+        needed = 2 * len(self.dataset.test) + 2 * min(self.search.minibatch, len(self.dataset.train))
+        for key in ("task_calls", "calls"):
+            cap = getattr(self.budget, key)
+            if cap is not None and cap < needed and self.search.rounds:
+                raise ConfigError(
+                    f"budget.{key} = {cap} is too small: reading the test split with two prompts and a first step "
+                    f"take {needed} task calls; raise it, or lower data.limit.test ({len(self.dataset.test)} rows now)"
+                )
+        names = self.proposer_names()
+        if not names and self.search.rounds:
+            raise ConfigError("search.proposers is empty; possible: rewrite, edit, rules, demos")
+
+    def proposer_names(self) -> tuple[Proposer | str, ...]:
+        if self.proposers:
+            return self.proposers
+        return ("rewrite", "edit", "rules", "demos") if self.meta is not None else ("rules", "demos")
+
+    def llm_judges(self) -> int:
+        return sum(
+            1 for spec in self.judges if isinstance(spec.judge, JudgeConfig) and judge_needs_model(spec.judge.use)
+        )
+
+    def _review_texts(self) -> list[str]:
+        return [review.body for review in usable(self.reviews)]
+
+
+@dataclass(slots=True)
+class Bench:
+    """A job with its meters running."""
+
+    job: Job
+    ledger: Ledger
+    evaluator: Evaluator
+    panel: Panel
+    proposers: list[Proposer]
+    log: RunLog
+
+
+@asynccontextmanager
+async def _bench(
+    job: Job, run: str, observer: Observer, stopping: Callable[[], bool], minutes_before: float
+) -> AsyncIterator[Bench]:
+    """Models metered, judges and proposers opened; models are closed at the end."""
+    ledger = Ledger(job.budget, minutes_before=minutes_before)
+    slots = asyncio.Semaphore(job.search.concurrency)
+    metered = {
+        role: MeteredModel(model, role, job.store.journal, ledger, slots, RetryPolicy())
+        for role, model in job.models().items()
+    }
+    log = RunLog(job.store, run, observer)
+    panel = Panel([_member(spec, job, metered.get("judge")) for spec in job.judges])
+    panel.check([*job.dataset.train, *job.dataset.validation, *job.dataset.test])
+    evaluator = Evaluator(
+        ChatProgram(metered["task"]),
+        panel,
+        width=job.search.concurrency,
+        max_error_share=job.search.max_error_share,
+        recorder=log,
+        on_row=lambda row: log.show("row", score=row.score, **_spent(ledger)),
+        stopping=stopping,
+    )
+    proposers = [
+        open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
+        for proposer in job.proposer_names()
+    ]
+    try:
+        yield Bench(job, ledger, evaluator, panel, proposers, log)
+    finally:
+        for model in metered.values():
+            await model.close()
+
+
+def _member(spec: JudgeSpec, job: Job, model: Model | None) -> Member:
+    judge = spec.judge
+    if isinstance(judge, JudgeConfig):
+        judge = open_judge(judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder)
+    return Member(judge, spec.weight, spec.veto)
+
+
+async def run_job(job: Job, observer: Observer = nobody, stopping: Callable[[], bool] = lambda: False) -> RunResult:
+    """Learn a better prompt and prove it, or go on with the run of the same job that was killed or stopped.
+
+    Raises PromptlearnError; whatever was paid for is in the store then, and the same call goes on from there.
+    """
+    started = time.monotonic()
+    job.check()
+    digest = job.digest()
+    known = job.store.unfinished_run(digest)
+    if known is None:
+        run = await job.store.start_run(job.described or {}, digest, versions(), job.search.seed)
+    else:
+        run = known
+    with job.store.lock_run(run):
+        if known is not None:
+            await job.store.resume_run(run)
+        row = job.store.reader.run(run)
+        minutes = row.active_seconds / 60 if row else 0.0
+        heartbeat = asyncio.create_task(_beat(job.store, run))
+        try:
+            async with _bench(job, run, observer, stopping, minutes) as bench:
+                result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
+        except BaseException as error:
+            await job.store.finish_run(run, _state(error), _reason(error))
+            raise
+        finally:
+            heartbeat.cancel()
+        state: RunState = "budget" if result.stop_reason == "budget" and result.decision != "improved" else "finished"
+        result = replace(result, state=state)
+        await job.store.finish_run(run, state, result.stop_reason, result.to_json())
+        bench.log.show("finished", decision=result.decision)
+        return result
+
+
+async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float) -> RunResult:
+    job, ledger, log = bench.job, bench.ledger, bench.log
+    warnings = job.warnings
+    for split, rows in _splits(job.dataset):
+        await job.store.add_examples(run, rows, split)
+    counts = {split: len(rows) for split, rows in _splits(job.dataset)}
+    await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings))
+    ledger.hold("task", Charge(2 * len(job.dataset.test)))
+    search = await Optimizer(
+        job.prompt, job.dataset, bench.evaluator, bench.proposers, ledger, log, job.search, usable(job.reviews)
+    ).learn()
+    ledger.release()
+    reads = await job.store.read_test(run, "final")
+    await log.event(
+        "test", rows=len(job.dataset.test), prompts=1 if search.incumbent.digest == job.prompt.digest else 2
+    )
+    proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
+    usage = {role: ledger.usage(role) for role in ROLES}
+    return _result(job, run, search, proof, usage, warnings, reads, time.monotonic() - started)
+
+
+def _result(
+    job: Job,
+    run: str,
+    search: Search,
+    proof: Proof,
+    usage: dict[Role, Usage],
+    warnings: tuple[str, ...],
+    reads: int,
+    seconds: float,
+) -> RunResult:
+    improved = proof.conclusion == "improved"
+    challenger = search.incumbent.prompt if search.incumbent.digest != job.prompt.digest else None
+    shipped = challenger if improved and challenger is not None else job.prompt
+    folder = job.store.run_dir(run)
+    return RunResult(
+        run_id=run,
+        state="finished",
+        stop_reason=search.stop_reason,
+        decision=proof.conclusion,
+        prompt=shipped,
+        baseline_digest=job.prompt.digest,
+        baseline=proof.baseline,
+        best_digest=shipped.digest,
+        best_path=str(write_prompt(job, shipped, folder, "prompt")),
+        best=proof.challenger if improved else proof.baseline,
+        delta=proof.delta,
+        usage=usage,
+        candidates=search.tally,
+        wall_s=seconds,
+        challenger_digest=challenger.digest if challenger and not improved else None,
+        challenger_path=(
+            str(write_prompt(job, challenger, folder, "not_proven")) if challenger and not improved else None
+        ),
+        warnings=warnings,
+        test_reads=reads,
+    )
+
+
+def write_prompt(job: Job, prompt: Prompt, folder: Path, stem: str) -> Path:
+    """Leave a prompt as a plain file in the form of the user's own (chat YAML for one made in Python)."""
+    file = job.file or chat_file(job.prompt)
+    path = folder / f"{stem}{file.path.suffix or '.yaml'}"
+    file.write(prompt, path)
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A prompt measured on rows."""
+
+    measure: Measure
+    rows: tuple[Row, ...]
+    usage: dict[Role, Usage]
+    run_id: str
+    wall_s: float
+
+
+async def evaluate_job(
+    job: Job,
+    split: Split | None = None,
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Evaluation:
+    """Measure the job's prompt on one split, or on all rows; learns nothing.
+
+    Reading the test split is recorded (invariant 5). Raises PromptlearnError.
+    """
+    started = time.monotonic()
+    job.check()
+    wanted = [(name, rows) for name, rows in _splits(job.dataset) if split in (None, name)]
+    run = await job.store.start_run(job.described or {}, f"eval/{job.digest()}", versions(), job.search.seed)
+    with job.store.lock_run(run):
+        try:
+            async with _bench(job, run, observer, stopping, 0.0) as bench:
+                counts = {name: len(rows) for name, rows in wanted}
+                await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[])
+                for name, rows in wanted:
+                    await job.store.add_examples(run, rows, name)
+                if any(name == "test" for name, _ in wanted):
+                    await job.store.read_test(run)
+                judged = await bench.evaluator.rows(
+                    [Want(job.prompt, example, name) for name, rows in wanted for example in rows]
+                )
+                usage = {role: bench.ledger.usage(role) for role in ROLES}
+        except BaseException as error:
+            await job.store.finish_run(run, _state(error), _reason(error))
+            raise
+        scores = [row.score for row in judged if row.score is not None]
+        mean = sum(scores) / len(scores) if scores else None
+        measured = Measure(mean, len(scores), len(judged) - len(scores), mean_interval(scores))
+        await job.store.finish_run(run, "finished", "evaluated", {"score": mean, "n": len(scores)})
+    return Evaluation(measured, tuple(judged), usage, run, time.monotonic() - started)
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    found = {"promptlearn": __version__, "python": sys.version.split()[0]}
+    for package in ("aiohttp", "pydantic", "scipy", "sqlalchemy", "xllamacpp"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _splits(dataset: Dataset) -> Sequence[tuple[Split, Sequence[Example]]]:
+    return (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+
+
+async def _beat(store: Store, run: str) -> None:
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        await store.add_active_seconds(run, HEARTBEAT)
+
+
+def _spent(ledger: Ledger) -> dict[str, Json]:
+    return {role: ledger.spent(role).calls for role in ROLES}
+
+
+def _state(error: BaseException) -> RunState:
+    if isinstance(error, BudgetSpent):
+        return "budget"
+    if isinstance(error, Interrupted | KeyboardInterrupt | asyncio.CancelledError):
+        return "interrupted"
+    return "failed"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, PromptlearnError) else type(error).__name__

@@ -1,0 +1,210 @@
+"""LLMJudge: a judge's file put to a model, and the reply read as a verdict.
+
+Knows records, templates and the Model protocol; knows no endpoint, store or budget. What is under judgement is data
+(invariant 9): secrets are taken out, long texts are cut with a mark, and each text stands in a fence of its own.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
+from promptlearn.judging.asset import JudgeFile
+from promptlearn.judging.checks import need_expected
+from promptlearn.judging.excerpt import cut_end, cut_middle
+from promptlearn.judging.finding import not_judged
+from promptlearn.models.base import Model
+from promptlearn.models.structured import Field, complete_fields
+from promptlearn.records import Example, Failure, Json, Message, Rollout, Usage, Verdict, as_text, fingerprint
+from promptlearn.redaction import redact
+from promptlearn.template import call_nonce, fence, render
+
+MAX_EXPLANATION = 2000
+MAX_SUGGESTION = 600
+_NOTHING = frozenset({"", "none", "n/a", "na", "null", "nothing", "no", "-"})
+
+
+@dataclass(frozen=True, slots=True)
+class LLMOptions:
+    """What the configuration may say beside `use`."""
+
+    name: str = ""
+    """What reports call the judge; the file's name where empty."""
+    criteria: str = ""
+    """In place of the file's own criteria."""
+    context: str = ""
+    """The input or metadata column that a judge with the input `context` holds the output against; all inputs where
+    empty."""
+    max_chars: int = 6000
+    """How much of one text a judge sees, in characters; the middle of a longer one is left out."""
+
+
+class LLMJudge:
+    """A judge whose question stands in a file. Explanation first, then label or number, then the suggestion.
+
+    The prompt under optimisation is not shown to it: a prompt that asks for less must not look better for that.
+    """
+
+    def __init__(
+        self, file: JudgeFile, model: Model, options: LLMOptions = LLMOptions(), secrets: Sequence[str] = ()
+    ) -> None:
+        """`secrets` are texts that no judge may see, beyond what `redact` finds itself."""
+        self.file = file
+        self.model = model
+        self.options = options
+        self._secrets = tuple(secrets)
+        self._fields = _reply_fields(file)
+        if "criteria" in file.inputs and not self._criteria:
+            raise ConfigError(f"judge {self.name} needs `criteria`: say in a sentence or two what it is to look for")
+        if options.max_chars < 1:
+            raise ConfigError(f"judge {self.name}: max_chars is {options.max_chars}; it has to be at least 1")
+
+    @property
+    def name(self) -> str:
+        return self.options.name or self.file.name
+
+    @property
+    def source(self) -> str:
+        return f"{self.file.name}@{self.file.version} {self.model.name}"
+
+    @property
+    def digest(self) -> str:
+        """What makes two such judges the same: file, options and model."""
+        options = [self.options.name, self._criteria, self.options.context, self.options.max_chars]
+        return fingerprint([self.file.model_dump(mode="json"), options, self.model.identity])
+
+    def check(self, examples: Sequence[Example]) -> None:
+        """Raises `DataError` for examples without the expected answer or the context column that the file asks for."""
+        if "expected" in self.file.inputs:
+            need_expected(self.name, examples)
+        column = self.options.context if "context" in self.file.inputs else ""
+        for example in examples:
+            if column and column not in example.inputs and column not in example.metadata:
+                possible = ", ".join([*example.inputs, *example.metadata])
+                raise DataError(
+                    f"judge {self.name}: example {example.id} has no column {column!r}; possible: {possible}"
+                )
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        """One call (and one repair). Raises `SystemicError` where the endpoint refuses everybody."""
+        self.check([example])
+        try:
+            reply = await complete_fields(self.model, self.messages(example, rollout), self._fields)
+        except SystemicError:
+            raise
+        except ModelError as error:
+            failure = Failure(error.kind, str(error))
+            return not_judged(self.name, rollout, failure, kind="llm", source=self.source)
+        return self._verdict(rollout, reply.values, reply.usage)
+
+    def messages(self, example: Example, rollout: Rollout) -> tuple[Message, ...]:
+        """What the model is asked. The same example and rollout give the same bytes, as the journal needs.
+
+        The nonce stands in the user message alone, so that the system message can be cached by its prefix.
+        """
+        material = {
+            key: cut_middle(redact(text, self._secrets), self.options.max_chars)
+            for key, text in self._material(example, rollout).items()
+        }
+        nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")
+        values: dict[str, Json] = {key: fence(text, nonce, key) for key, text in material.items()}
+        values["labels"] = list(self.file.labels)
+        if "criteria" in self.file.inputs:
+            values["criteria"] = self._criteria
+        return (
+            Message("system", render(self.file.system, values, f"judge {self.name}, system").strip()),
+            Message("user", render(self.file.user, values, f"judge {self.name}, user").strip()),
+        )
+
+    @property
+    def _criteria(self) -> str:
+        return (self.options.criteria or self.file.criteria).strip()
+
+    def _material(self, example: Example, rollout: Rollout) -> dict[str, str]:
+        column = self.options.context
+        every = {
+            "input": _columns(example.inputs),
+            "output": rollout.output,
+            "expected": "" if example.expected is None else as_text(example.expected),
+            "context": as_text({**example.metadata, **example.inputs}[column]) if column else _columns(example.inputs),
+            "conversation": "\n\n".join(f"{turn.role}: {turn.content}" for turn in rollout.turns) or rollout.output,
+        }
+        return {key: every[key] for key in self.file.inputs if key != "criteria"}
+
+    def _verdict(self, rollout: Rollout, values: Mapping[str, Any], usage: Usage) -> Verdict:
+        explanation = str(values.get("explanation") or "").strip()
+        label, score = _label(self.file, values) if self.file.labels else (None, _grade(self.file, values))
+        if score is None or not explanation:
+            failure = Failure("unparseable", _complaint(self.file, values, explanation))
+            return not_judged(self.name, rollout, failure, kind="llm", source=self.source, usage=usage)
+        passed = score >= self.file.pass_at
+        return Verdict(
+            name=self.name,
+            rollout=rollout.id,
+            score=score,
+            label=label,
+            explanation=cut_end(explanation, MAX_EXPLANATION),
+            suggestion=None if passed else _suggestion(values),
+            passed=passed,
+            kind="llm",
+            source=self.source,
+            usage=usage,
+        )
+
+
+def _reply_fields(file: JudgeFile) -> tuple[Field, ...]:
+    """Words before the mark: a model that has to give its reasons first judges better, and we learn from the words."""
+    if file.scale:
+        mark = Field("score", "number", f"a number from {file.scale.low:g} (worst) to {file.scale.high:g} (best)")
+    else:
+        mark = Field("label", tuple(file.labels), "the one label that your explanation supports")
+    return (
+        Field("explanation", "string", "what is right or wrong with the output, in one to three sentences"),
+        mark,
+        Field(
+            "suggestion",
+            "string",
+            "one sentence that would have prevented the fault if it had stood in the writer's instructions; "
+            "'none' where there is no fault",
+            required=False,
+        ),
+    )
+
+
+def _columns(inputs: Mapping[str, Json]) -> str:
+    """One value as it is; several with their names."""
+    if len(inputs) == 1:
+        return as_text(next(iter(inputs.values())))
+    return "\n".join(f"{name}: {as_text(value)}" for name, value in inputs.items())
+
+
+def _label(file: JudgeFile, values: Mapping[str, Any]) -> tuple[str | None, float | None]:
+    given = str(values.get("label") or "").strip().casefold()
+    for label, score in file.labels.items():
+        if label.casefold() == given:
+            return label, score
+    return None, None
+
+
+def _grade(file: JudgeFile, values: Mapping[str, Any]) -> float | None:
+    value = values.get("score")
+    if file.scale is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    score = (value - file.scale.low) / (file.scale.high - file.scale.low)
+    return score if 0.0 <= score <= 1.0 else None
+
+
+def _complaint(file: JudgeFile, values: Mapping[str, Any], explanation: str) -> str:
+    if not explanation:
+        return "the judge gave no explanation"
+    if file.scale:
+        given, possible = values.get("score"), f"a number from {file.scale.low:g} to {file.scale.high:g}"
+    else:
+        given, possible = values.get("label"), f"one of {', '.join(file.labels)}"
+    return f"the judge answered {cut_end(repr(given), 80)}, not {possible}"
+
+
+def _suggestion(values: Mapping[str, Any]) -> str | None:
+    text = str(values.get("suggestion") or "").strip()
+    return None if text.casefold().strip("'\". ") in _NOTHING else cut_end(text, MAX_SUGGESTION)

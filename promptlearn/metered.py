@@ -1,0 +1,184 @@
+"""One paid call, from the journal to the socket: what stands around every model of a run.
+
+Order: journal (a reply that is known is not paid for again) → ledger (reserve, call, settle) → slots (one budget of
+concurrency for all roles) → retries. A reply is in the journal before its caller sees it (invariant 2); errors and
+empty replies never are (invariant 4). Knows nothing about what the calls are for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Protocol
+
+from promptlearn.errors import ModelError, SystemicError
+from promptlearn.ledger import Charge, Ledger, Reservation
+from promptlearn.models.base import Model, Price, Reply, Sampling
+from promptlearn.models.retries import RetryPolicy
+from promptlearn.records import Json, Message, Role, Usage, fingerprint
+from promptlearn.tokens import token_bound
+
+MESSAGE_OVERHEAD = 32
+"""Tokens that a chat template may add around one message."""
+
+
+class Journal(Protocol):
+    """Where replies are kept: `promptlearn.store.Journal`, or a dictionary for a run without a store."""
+
+    def find(self, key: str) -> Json | None: ...
+
+    async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
+        """Returns when the reply is durable."""
+
+
+class MemoryJournal:
+    """Keeps replies for the life of the process."""
+
+    def __init__(self) -> None:
+        self._replies: dict[str, Json] = {}
+
+    def find(self, key: str) -> Json | None:
+        return self._replies.get(key)
+
+    async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
+        self._replies[key] = reply
+
+
+class MeteredModel:
+    """A model of one role; looks like any other Model to those who call it."""
+
+    def __init__(
+        self, inner: Model, role: Role, journal: Journal, ledger: Ledger, slots: asyncio.Semaphore, retries: RetryPolicy
+    ) -> None:
+        self._inner = inner
+        self._role = role
+        self._journal = journal
+        self._ledger = ledger
+        self._slots = slots
+        self._retries = retries
+        self._in_flight: dict[str, asyncio.Future[Reply]] = {}
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def identity(self) -> str:
+        return self._inner.identity
+
+    @property
+    def sampling(self) -> Sampling:
+        return self._inner.sampling
+
+    @property
+    def price(self) -> Price | None:
+        return self._inner.price
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def complete(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling | None = None,
+        schema: Mapping[str, Json] | None = None,
+        repeat: int = 0,
+    ) -> Reply:
+        """As `Model.complete`; also raises BudgetSpent."""
+        sampling = sampling or self.sampling
+        request = {
+            "messages": [[message.role, message.content] for message in messages],
+            "sampling": asdict(sampling),
+            "schema": schema,
+            "repeat": repeat,
+        }
+        key = fingerprint([self.identity, request], length=64)
+        reservation = await self._ledger.reserve(self._role, self._bound(messages, sampling, schema))
+        twin = self._in_flight.get(key)
+        if twin is not None:
+            return await self._share(twin, reservation)
+        known = self._journal.find(key)
+        if known is not None:
+            reply = _reply(known)
+            self._ledger.settle(reservation, reply.usage, cached=True)
+            return reply
+        mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._in_flight[key] = mine
+        try:
+            reply = await self._pay(reservation, messages, sampling, schema, repeat)
+            await self._journal.record(key, self.name, request, _entry(reply))
+            mine.set_result(reply)
+            return reply
+        except BaseException as error:
+            if isinstance(error, Exception):
+                mine.set_exception(error)
+                mine.exception()  # nobody need be waiting for it
+            else:
+                mine.cancel()
+            raise
+        finally:
+            del self._in_flight[key]
+
+    async def _share(self, twin: asyncio.Future[Reply], reservation: Reservation) -> Reply:
+        """An equal call is already under way: wait for it instead of paying twice."""
+        try:
+            reply = await asyncio.shield(twin)
+        except BaseException:
+            self._ledger.cancel(reservation)
+            raise
+        self._ledger.settle(reservation, reply.usage, cached=True)
+        return reply
+
+    async def _pay(
+        self,
+        reservation: Reservation,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        schema: Mapping[str, Json] | None,
+        repeat: int,
+    ) -> Reply:
+        """Call until there is a reply or no retry is left; every attempt has its own reservation and settlement."""
+        attempt = 1
+        while True:
+            try:
+                async with self._slots:
+                    reply = await self._inner.complete(messages, sampling, schema, repeat)
+            except ModelError as error:
+                self._settle_failure(reservation, error)
+                delay = None if isinstance(error, SystemicError) else self._retries.delay(error, attempt)
+                if delay is None:
+                    raise
+            except BaseException:
+                self._ledger.cancel(reservation)
+                raise
+            else:
+                self._ledger.settle(reservation, reply.usage)
+                return reply
+            await asyncio.sleep(delay)
+            attempt += 1
+            reservation = await self._ledger.reserve(self._role, reservation.charge)
+
+    def _settle_failure(self, reservation: Reservation, error: ModelError) -> None:
+        """A failed attempt that the endpoint may have billed counts as a call; one that it turned away does not."""
+        if error.billable:
+            price_unknown = reservation.charge.usd is None
+            self._ledger.settle(reservation, Usage(calls=1, cost_usd=None if price_unknown else reservation.charge.usd))
+        else:
+            self._ledger.cancel(reservation)
+
+    def _bound(self, messages: Sequence[Message], sampling: Sampling, schema: Mapping[str, Json] | None) -> Charge:
+        """The most that one call can cost."""
+        size = sum(token_bound(message.content) + MESSAGE_OVERHEAD for message in messages)
+        size += token_bound(json.dumps(schema)) if schema else 0
+        price = self._inner.price
+        return Charge(1, size + sampling.max_tokens, price.cost(size, sampling.max_tokens) if price else None)
+
+
+def _entry(reply: Reply) -> Json:
+    return asdict(reply)
+
+
+def _reply(entry: Json) -> Reply:
+    return Reply(**{**entry, "usage": Usage(**entry["usage"])})

@@ -1,0 +1,13 @@
+"""Prompt files in and out: what is measured is what the file says.
+
+    file = read_prompt("prompts/support.md")
+    prompt = bind_variables(file.prompt, columns=["message"], literals=file.literals)
+    file.write(better_prompt)
+
+`file` reads and writes, `text` knows bytes and markers, `keyed` finds one value in YAML or JSON, `chat` is our own
+chat YAML. Nothing here knows models, examples or scores.
+"""
+
+from promptlearn.prompt.file import PromptFile, bind_variables, read_prompt
+
+__all__ = ["PromptFile", "bind_variables", "read_prompt"]

@@ -1,0 +1,56 @@
+"""The proof: the test split, read once, and what may be said after it (invariants 5 and 7).
+
+Knows two prompts and the test rows; knows nothing about how the second came to be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptlearn.evaluation import Evaluator, Row, Want
+from promptlearn.records import Example, Prompt
+from promptlearn.result import Conclusion, Difference, Measure
+from promptlearn.selection.stats import mean_interval, paired_test
+
+LEVEL = 0.05
+"""Two-sided level of the test on the test split."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Baseline and challenger on the same test rows."""
+
+    conclusion: Conclusion
+    baseline: Measure
+    challenger: Measure
+    delta: Difference
+
+
+async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], evaluator: Evaluator) -> Proof:
+    """Run both prompts on the test rows and compare them pair by pair.
+
+    `improved` and `regressed` need a two-sided p-value below `LEVEL`; anything else is `not_proven`. Rows on which
+    either prompt has no score are in no mean difference.
+    """
+    same = baseline.digest == challenger.digest
+    prompts = [baseline] if same else [baseline, challenger]
+    rows = await evaluator.rows([Want(prompt, example, "test") for prompt in prompts for example in test])
+    before, after = rows[: len(test)], rows[-len(test) :]
+    pairs = [
+        (new.score, old.score)
+        for old, new in zip(before, after, strict=True)
+        if old.score is not None and new.score is not None
+    ]
+    tested = paired_test([new for new, _ in pairs], [old for _, old in pairs])
+    proven = tested.p_value < LEVEL and not same
+    conclusion: Conclusion = "not_proven" if not proven else "improved" if tested.difference > 0 else "regressed"
+    delta = Difference(tested.difference, tested.ci95, tested.p_value, tested.test, tested.n)
+    return Proof(conclusion, measure(before), measure(after), delta)
+
+
+def measure(rows: Sequence[Row]) -> Measure:
+    """Mean score with its interval; rows without a score are counted apart (invariant 4)."""
+    scores = [row.score for row in rows if row.score is not None]
+    mean = sum(scores) / len(scores) if scores else None
+    return Measure(mean, len(scores), len(rows) - len(scores), mean_interval(scores))

@@ -1,0 +1,236 @@
+"""Chooses demonstrations from the train split that cover the failure modes. Needs no language model.
+
+Knows the train examples and which of them the parent fails; whether a draft is better is measured elsewhere. Where the
+answers are labels, each label gets examples that stand for its own rows and not for another label's; elsewhere the
+choice is diverse, failed rows first. Drafts differ in how many they choose and in the chance subset they choose from.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from statistics import median
+from typing import TYPE_CHECKING
+
+from promptlearn.contract import violations
+from promptlearn.proposing.answers import answer_set
+from promptlearn.proposing.base import Brief
+from promptlearn.proposing.likeness import representatives, similarities
+from promptlearn.proposing.wording import normalised
+from promptlearn.records import Demonstration, Draft, Example, Prompt, as_text
+
+if TYPE_CHECKING:
+    from promptlearn.proposing.likeness import Matrix
+
+_POOL = 60
+"""Rows per label that a choice looks at; likeness takes the square of their number."""
+_SUBSET = 0.75
+"""Share of the pool that one draft chooses from, so that drafts differ."""
+_PER_LABEL = (2, 1, 3)
+_UNLABELLED = (4, 8)
+_PLAIN_POOL = 300
+_MOST_ADDED = 8
+_ATTEMPTS = 12
+"""Plans tried before fewer drafts than asked for are returned."""
+_MAX_LENGTH = 2.0
+"""A demonstration longer than this multiple of the median costs more tokens than it teaches."""
+_CONFUSABLE = 1.0
+"""How much likeness to the nearest other label counts against a demonstration."""
+
+
+class DemosProposer:
+    """Drafts that carry other demonstrations than the parent."""
+
+    name = "demos"
+
+    async def propose(self, brief: Brief, count: int) -> list[Draft]:
+        labelled = bool(answer_set(brief.train))
+        pool = _pool(brief, labelled)
+        if not pool:
+            return []
+        plans = _labelled(brief, pool) if labelled else _unlabelled(brief, pool)
+        drafts: dict[str, Draft] = {}
+        for chosen, why in plans:
+            prompt = _fitting(brief.parent, chosen)
+            if prompt.demonstrations != brief.parent.demonstrations and prompt.demonstrations:
+                drafts.setdefault(prompt.digest, Draft(prompt, why))
+            if len(drafts) >= count:
+                break
+        return list(drafts.values())[:count]
+
+    async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+        """None: what breaks the contract was already left out."""
+        return None
+
+
+Plan = tuple[Sequence[Demonstration], str]
+
+
+def _pool(brief: Brief, labelled: bool) -> list[Example]:
+    """Train examples that can be demonstrations: answered, of usual length, each text once, none with two answers.
+
+    At most `_POOL` per label (or `_PLAIN_POOL` in all), failed ones first.
+    """
+    answers: dict[str, set[str]] = defaultdict(set)
+    first: dict[str, Example] = {}
+    for example in brief.train:
+        if example.expected is not None and as_text(example.expected):
+            key = normalised(_text(example))
+            answers[key].add(as_text(example.expected))
+            first.setdefault(key, example)
+    found = _of_usual_length([example for key, example in first.items() if len(answers[key]) == 1])
+    random.Random(brief.seed).shuffle(found)  # noqa: S311 - no secret
+    found.sort(key=lambda example: example.id not in brief.failed)
+    groups = _by_label(found).values() if labelled else [range(len(found))]
+    kept = [found[i] for group in groups for i in group[: _POOL if labelled else _PLAIN_POOL]]
+    return [example for example in kept if _safe(example, brief.parent)]
+
+
+def _of_usual_length(examples: list[Example]) -> list[Example]:
+    """Without the very long ones, as long as every answer keeps an example."""
+    if not examples:
+        return []
+    longest = _MAX_LENGTH * median(len(_text(example)) for example in examples)
+    short = [example for example in examples if len(_text(example)) <= longest]
+    answers = {as_text(example.expected) for example in short}
+    return short + [example for example in examples if as_text(example.expected) not in answers]
+
+
+def _safe(example: Example, parent: Prompt) -> bool:
+    """Whether the contract lets this example into the prompt, its length aside."""
+    roomy = replace(parent, contract=replace(parent.contract, max_tokens=None))
+    return not violations(replace(roomy, demonstrations=(*parent.demonstrations, _shown(example))), roomy)
+
+
+def _text(example: Example) -> str:
+    return "\n".join(as_text(value) for value in example.inputs.values())
+
+
+def _shown(example: Example) -> Demonstration:
+    return Demonstration(example.inputs, as_text(example.expected), example.id)
+
+
+def _fitting(parent: Prompt, demos: Sequence[Demonstration]) -> Prompt:
+    """The parent with these demonstrations instead of its own, the last ones cut until the contract is kept."""
+    for size in range(len(demos), 0, -1):
+        prompt = replace(parent, demonstrations=tuple(demos[:size]))
+        if not violations(prompt, parent):
+            return prompt
+    return parent
+
+
+def _labelled(brief: Brief, pool: Sequence[Example]) -> Iterator[Plan]:
+    """Fresh choices of different size; where the parent has demonstrations already, also what it fails on added."""
+    own = brief.parent.demonstrations
+    for i in range(_ATTEMPTS):
+        rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
+        if own and i % 2 == 0:
+            added = _for_failed(brief, pool, rng)
+            yield (*own, *added), f"adds demonstrations of what the parent fails: {_answers(added)}"
+        else:
+            size = _PER_LABEL[(i // 2 if own else i) % len(_PER_LABEL)]
+            shown = _interleaved(_per_label(pool, size, rng), rng)
+            yield shown, f"representative demonstrations, {size} for each of: {_answers(shown)}"
+
+
+def _per_label(pool: Sequence[Example], size: int, rng: random.Random) -> list[list[Example]]:
+    """For each label its most representative rows, the best first."""
+    rows = _subset(pool, rng)
+    likeness = similarities([_text(row) for row in rows])
+    indices = _by_label(rows)
+    chosen: list[list[Example]] = []
+    for label, own in indices.items():
+        others = [at for other, at in indices.items() if other != label]
+        picks = representatives(likeness[own][:, own], _confusable(likeness, own, others), size)
+        chosen.append([rows[own[pick]] for pick in picks])
+    return chosen
+
+
+def _for_failed(brief: Brief, pool: Sequence[Example], rng: random.Random) -> list[Demonstration]:
+    """For each label that the parent fails on, the row most like its failed ones that the prompt does not show yet."""
+    shown = {demo.source for demo in brief.parent.demonstrations}
+    rows = _subset([row for row in pool if row.id not in shown], rng)
+    indices = _by_label(rows)
+    failed = _by_label([row for row in pool if row.id in brief.failed])
+    missed = sorted((label for label in failed if label in indices), key=lambda label: -len(failed[label]))
+    likeness = similarities([_text(row) for row in rows])
+    added: list[Demonstration] = []
+    for label in missed[:_MOST_ADDED]:
+        own = indices[label]
+        wrong = [at for at in own if rows[at].id in brief.failed] or own
+        others = [at for other, at in indices.items() if other != label]
+        penalty = _confusable(likeness, own, others)
+        best = max(range(len(own)), key=lambda i: float(likeness[own[i], wrong].mean()) - penalty[i])
+        added.append(_shown(rows[own[best]]))
+    rng.shuffle(added)
+    return added
+
+
+def _subset(rows: Sequence[Example], rng: random.Random) -> list[Example]:
+    """A chance part of the rows, at most `_POOL` per label, and never a label without a row."""
+    kept: list[Example] = []
+    for own in _by_label(rows).values():
+        size = min(_POOL, max(1, round(_SUBSET * len(own))))
+        kept += [rows[i] for i in sorted(rng.sample(own, size))]
+    return kept
+
+
+def _by_label(rows: Sequence[Example]) -> dict[str, list[int]]:
+    indices: dict[str, list[int]] = defaultdict(list)
+    for i, row in enumerate(rows):
+        indices[as_text(row.expected)].append(i)
+    return dict(sorted(indices.items()))
+
+
+def _confusable(likeness: Matrix, own: list[int], others: Sequence[list[int]]) -> list[float]:
+    """For each of a label's rows, its mean likeness to the rows of the label that it is most like among the others."""
+    if not others:
+        return [0.0] * len(own)
+    means = [likeness[own][:, other].mean(axis=1) for other in others]
+    return [_CONFUSABLE * max(float(mean[i]) for mean in means) for i in range(len(own))]
+
+
+def _interleaved(chosen: Sequence[Sequence[Example]], rng: random.Random) -> list[Demonstration]:
+    """Round by round one row of each label, the labels of a round in a chance order."""
+    shown: list[Demonstration] = []
+    for round_ in zip_longest(*chosen):
+        rows = [_shown(row) for row in round_ if row is not None]
+        rng.shuffle(rows)
+        shown += rows
+    return shown
+
+
+def _unlabelled(brief: Brief, pool: Sequence[Example]) -> Iterator[Plan]:
+    """Diverse rows, the failed ones first; after the parent's own demonstrations and without them in turn."""
+    own = brief.parent.demonstrations
+    shown = {demo.source for demo in own}
+    for i in range(_ATTEMPTS):
+        rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
+        extends = bool(own) and i % 2 == 0
+        free = [row for row in pool if not (extends and row.id in shown)]
+        rows = rng.sample(free, min(_PLAIN_POOL, max(1, round(_SUBSET * len(free))))) if free else []
+        failed = [row for row in rows if row.id in brief.failed]
+        size = _UNLABELLED[i % len(_UNLABELLED)]
+        chosen = _diverse([*failed, *(row for row in rows if row.id not in brief.failed)], len(failed), size)
+        demos = tuple(_shown(row) for row in chosen)
+        yield ((*own, *demos) if extends else demos), f"{len(demos)} different demonstrations, failed examples first"
+
+
+def _diverse(rows: Sequence[Example], failed: int, size: int) -> list[Example]:
+    """Farthest-first: each pick is the row least like those picked, of the first `failed` rows while there are any."""
+    if not rows:
+        return []
+    likeness = similarities([_text(row) for row in rows])
+    picks = [0]
+    while len(picks) < min(size, len(rows)):
+        first = [i for i in range(failed) if i not in picks]
+        left = first or [i for i in range(len(rows)) if i not in picks]
+        picks.append(min(left, key=lambda i: (float(likeness[i, picks].max()), i)))
+    return [rows[i] for i in picks]
+
+
+def _answers(demos: Sequence[Demonstration]) -> str:
+    return ", ".join(dict.fromkeys(demo.output for demo in demos))

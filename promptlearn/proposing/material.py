@@ -1,0 +1,102 @@
+"""What a meta-prompt may show of a brief, as plain texts: mistakes, kept rows, reviews, answers, and the contract.
+
+Knows briefs; knows nothing about models or templates. Every text is unfenced: fencing is `MetaPrompt.messages`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from promptlearn.proposing.answers import answer_set
+from promptlearn.proposing.base import Brief
+from promptlearn.proposing.wording import visible
+from promptlearn.records import Example, FailureMode, Prompt, Review, as_text
+from promptlearn.tokens import estimate_tokens
+from promptlearn.variables import mark_variables
+
+_KEPT = 4
+_FIELD = 300
+"""Characters of one field of a kept row."""
+_REVIEW = 600
+_WORDS_PER_TOKEN = 0.7
+_LEAST_WORDS = 200
+_GROWTH = 1.5
+
+
+def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
+    """The texts for one call, by the name that a template knows them by; empty where there is nothing to show."""
+    parent = brief.parent
+    schema = parent.contract.output_schema
+    return {
+        "prompt": parent.text,
+        "rules": "\n".join(f"{i}. {rule.text}" for i, rule in enumerate(parent.rules, 1)),
+        "modes": "\n\n".join(_mistake(i, mode) for i, mode in enumerate(modes, 1)),
+        "kept": "\n\n".join(_row(example) for example in brief.kept[:_KEPT]),
+        "reviews": "\n".join(_review(review) for review in brief.reviews if review.state == "approved"),
+        "answers": "\n".join(answer_set(brief.train)),
+        "variables": "\n".join(own_variables(parent)),
+        "locked": "\n\n".join(span for span in parent.contract.locked if span in stated(parent)),
+        "output_schema": json.dumps(schema, ensure_ascii=False) if schema else "",
+    }
+
+
+def focus(modes: Sequence[FailureMode], draft: int) -> tuple[FailureMode, ...]:
+    """The modes that one draft is about: the first sees all of them, each further one a single mode in turn."""
+    if draft == 0 or len(modes) < 2:
+        return tuple(modes)
+    return (modes[(draft - 1) % len(modes)],)
+
+
+def fewer(modes: Sequence[FailureMode]) -> tuple[FailureMode, ...]:
+    """The more frequent half of the modes."""
+    return tuple(modes[: (len(modes) + 1) // 2])
+
+
+def stated(parent: Prompt) -> str:
+    """The learned text with its rules, without demonstrations."""
+    return replace(parent, demonstrations=()).learned_text()
+
+
+def own_variables(parent: Prompt) -> list[str]:
+    """The contract's variables in the learned text, as they are written there."""
+    names = sorted(parent.contract.variables)
+    return [f"{{{name}}}" for name, count in mark_variables(stated(parent), names).items() if count]
+
+
+def room(parent: Prompt) -> int:
+    """How many words a rewritten text may have, so that it keeps the contract and does not swell."""
+    words = max(_LEAST_WORDS, int(_GROWTH * len(parent.learned_text().split())))
+    cap = parent.contract.max_tokens
+    if cap is None:
+        return words
+    shown = [demo.output + " ".join(as_text(value) for value in demo.inputs.values()) for demo in parent.demonstrations]
+    free = cap - sum(map(estimate_tokens, shown))
+    return max(1, min(words, int(free * _WORDS_PER_TOKEN)))
+
+
+def _mistake(number: int, mode: FailureMode) -> str:
+    times = "once" if len(mode.examples) == 1 else f"{len(mode.examples)} times"
+    lines = [f"Mistake {number} ({times}): {mode.title}"]
+    if mode.expected:
+        lines.append(f"Right would be: {mode.expected}")
+    lines += [f"Advice: {text}" for text in mode.suggestions]
+    lines += [f"Example:\n{quote}" for quote in mode.evidence]
+    return "\n".join(lines)
+
+
+def _row(example: Example) -> str:
+    shown = [f"{name}: {_short(as_text(value), _FIELD)}" for name, value in example.inputs.items()]
+    if example.expected is not None:
+        shown.append(f"right answer: {_short(as_text(example.expected), _FIELD)}")
+    return "\n".join(shown)
+
+
+def _review(review: Review) -> str:
+    said = review.body if review.suggestion is None else f"{review.body} Suggested: {review.suggestion}"
+    return f"- {_short(' '.join(visible(said).split()), _REVIEW)}"
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]} […{len(text) - length} characters left out]"

@@ -1,0 +1,154 @@
+"""Asks a model for a better prompt: fences the material, reads tagged replies, refuses what is no prompt.
+
+Knows meta-prompts and replies; which parts of a prompt a reply may change is each proposer's own business. A reply
+that can not be used is complained about once, with less evidence, and then given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from promptlearn.assets import load_yaml_asset
+from promptlearn.errors import AssetError, ModelError, SystemicError
+from promptlearn.models.base import Model, Reply
+from promptlearn.records import Draft, Message, Usage
+from promptlearn.template import call_nonce, fence, render, template_variables
+
+_REPEATS = 64
+"""Drafts of one proposal whose calls stay apart."""
+_SECOND_TRY = frozenset({"unparseable", "truncated", "context_length", "empty"})
+"""Failures that another wording or less evidence may mend."""
+_OPEN_THOUGHT = re.compile(r"</?(?:think|thinking)\b", re.IGNORECASE)
+_THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+
+
+_SHOWN = ("prompt", "rules", "modes", "kept", "reviews", "answers", "variables", "locked", "output_schema")
+INPUTS = frozenset({*_SHOWN, "max_words", "draft", "complaints"})
+"""What a template may read; `promptlearn.proposing.material` says what stands in each."""
+
+
+class MetaPrompt(BaseModel):
+    """One file of `meta_prompts/`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: int
+    inputs: frozenset[str]
+    system: str
+    template: str
+
+    @classmethod
+    def load(cls, use: str, folder: Path | None = None) -> MetaPrompt:
+        """A shipped meta-prompt by its name, or a file by its path. Raises `AssetError`."""
+        try:
+            found = cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            possible = ", ".join(cls.model_fields)
+            raise AssetError(f"{use}: {where}: {first['msg']}; a meta-prompt has the keys {possible}") from error
+        if missing := template_variables(found.template, use) - found.inputs:
+            raise AssetError(f"{use}: inputs lacks {', '.join(sorted(missing))}, which the template reads")
+        if unknown := found.inputs - INPUTS:
+            raise AssetError(
+                f"{use}: unknown inputs {', '.join(sorted(unknown))}; possible: {', '.join(sorted(INPUTS))}"
+            )
+        return found
+
+    def messages(self, material: Mapping[str, str], max_words: int) -> tuple[Message, ...]:
+        """The chat messages of one call; every non-empty material stands in a fence of its own (invariant 9)."""
+        nonce = call_nonce(list(material.values()), self.name)
+        fenced = {name: fence(text, nonce, name) if text else "" for name, text in material.items()}
+        values = {**dict.fromkeys(INPUTS, ""), **fenced, "max_words": str(max_words)}
+        asked = render(self.template, values, self.name)
+        return (Message("system", self.system.strip()), Message("user", asked.strip()))
+
+
+Read = Callable[[str], Draft | None]
+"""Makes a draft of a reply's text; None where it changes nothing. Raises `ModelError("unparseable", …)`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One draft to ask for."""
+
+    meta_prompt: MetaPrompt
+    material: Mapping[str, str]
+    less: Mapping[str, str]
+    """The same material with less evidence, for a second try."""
+    max_words: int
+    read: Read
+    repeat: int
+
+    def after(self, draft: str, complaints: Sequence[str]) -> Request:
+        """The request for a draft that mends an earlier one."""
+        more = {"draft": draft, "complaints": "\n".join(f"- {complaint}" for complaint in complaints)}
+        return replace(self, material={**self.material, **more}, less={**self.less, **more})
+
+    def messages(self) -> tuple[Message, ...]:
+        return self.meta_prompt.messages(self.material, self.max_words)
+
+
+async def ask(model: Model, request: Request) -> Draft | None:
+    """One draft, or None where the model would change nothing.
+
+    A reply that can not be used is answered with a complaint, once. Raises `ModelError` after that, and at once where
+    asking again would not help.
+    """
+    spent = Usage()
+    try:
+        reply = await model.complete(request.messages(), repeat=request.repeat)
+        spent = reply.usage
+        draft = request.read(reply_text(reply))
+    except ModelError as error:
+        if error.kind not in _SECOND_TRY or isinstance(error, SystemicError):
+            raise
+        complaint = f"- {error}"
+        again = replace(request, material={**request.less, "complaints": complaint})
+        reply = await model.complete(again.messages(), repeat=request.repeat)
+        spent += reply.usage
+        draft = request.read(reply_text(reply))
+    return draft and replace(draft, usage=spent)
+
+
+def reply_text(reply: Reply) -> str:
+    """The reply without its closed thoughts. Raises `ModelError` for a cut reply and for an unfinished thought."""
+    if reply.finish_reason == "length":
+        raise ModelError("truncated", "the reply was cut off at max_tokens; answer in fewer words")
+    text = _THOUGHT.sub("", reply.text).strip()
+    if _OPEN_THOUGHT.search(text):
+        raise ModelError("unparseable", "the reply contains an unfinished thought; reply with the tags only")
+    return text
+
+
+async def gather(asked: Sequence[Coroutine[Any, Any, Draft | None]]) -> list[Draft]:
+    """The distinct drafts of concurrent calls, in the order of asking.
+
+    A `ModelError` costs its own draft; the first one is raised where no call came to a result, and at once where the
+    endpoint refuses everybody. All other errors are raised.
+    """
+    results = await asyncio.gather(*asked, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, BaseException)]
+    for error in errors:
+        if not isinstance(error, ModelError) or isinstance(error, SystemicError):
+            raise error
+    if errors and len(errors) == len(results):
+        raise errors[0]
+    drafts: dict[str, Draft] = {}
+    for result in results:
+        if isinstance(result, Draft):
+            drafts.setdefault(result.prompt.digest, result)
+    return list(drafts.values())
+
+
+def repeat_index(seed: int, draft: int) -> int:
+    """What tells this draft's call apart from every other one with the same messages; fits 31 bits."""
+    return (seed * _REPEATS + draft) % 2**31

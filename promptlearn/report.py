@@ -1,0 +1,353 @@
+"""What happened in a run: read-only questions to the store, plain frozen records out.
+
+For the CLI and the dashboard. Imports no model, judge or stage, and nothing of SQLAlchemy: it asks `store.reader` and
+puts the answers together. A *version* names one prompt of a run: `baseline`, `best`, a candidate's number, or the
+beginning of a digest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from promptlearn.errors import UsageError
+from promptlearn.records import (
+    ROLES,
+    Candidate,
+    Decision,
+    Failure,
+    Json,
+    Message,
+    Prompt,
+    Role,
+    Rule,
+    Split,
+    Usage,
+    Verdict,
+    as_text,
+)
+from promptlearn.store.rows import EventRow, FailedRow, RunRow, RunState, ScoreRow
+
+if TYPE_CHECKING:
+    from promptlearn.store import Store
+
+SHOWN = 5
+"""How many names an error message offers."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One line of the list of runs."""
+
+    id: str
+    created_at: str
+    """ISO 8601, UTC."""
+    state: RunState
+    stop_reason: str
+    seed: int
+    config_digest: str
+    active_seconds: float
+    decision: str | None
+    """`improved`, `not_proven` or `regressed`; None before the test split was read."""
+    baseline_score: float | None
+    """Mean score on the test split; None before that was read. So are the next two."""
+    best_score: float | None
+    delta: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateReport:
+    """One prompt of the run: how it came to be, what it scored, what was decided."""
+
+    number: int
+    """0 is the baseline."""
+    digest: str
+    parents: tuple[str, ...]
+    proposer: str
+    rationale: str
+    usage: Usage
+    """What proposing it cost."""
+    rules: tuple[Rule, ...]
+    decisions: tuple[Decision, ...]
+    """In the order in which they were taken."""
+    scores: tuple[ScoreRow, ...]
+    """Each judge's mean, for each split that the prompt was run on."""
+    failures: tuple[FailedRow, ...]
+    """Rollouts and how many of them failed, for each split."""
+
+    @property
+    def outcome(self) -> str | None:
+        """Of the last decision; None where none was taken."""
+        return self.decisions[-1].outcome if self.decisions else None
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """Everything about one run but its rollouts and events' rows, which are asked for when they are shown."""
+
+    summary: RunSummary
+    config: Json
+    versions: Mapping[str, str]
+    result: Json
+    """What `run --json` printed; None before the run is finished."""
+    baseline: str | None
+    """Digest."""
+    best: str | None
+    """Digest: of the result, or of the last accepted candidate so far."""
+    candidates: tuple[CandidateReport, ...]
+    usage: Mapping[Role, Usage]
+    test_reads: int
+    """How often the test split was read (invariant 5)."""
+    events: tuple[EventRow, ...]
+
+    @property
+    def id(self) -> str:
+        return self.summary.id
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleReport:
+    """One row of one prompt: what went in, what came out, and what was said about it."""
+
+    id: str
+    split: Split
+    inputs: Mapping[str, Json]
+    """Empty where the run did not keep its examples. `expected` is None then."""
+    expected: Json
+    output: str
+    error: Failure | None
+    verdicts: tuple[Verdict, ...]
+    """By judge's name; each with its explanation (invariant 11)."""
+    usage: Usage
+    seconds: float
+
+
+def list_runs(store: Store) -> list[RunSummary]:
+    """Every run, the newest first."""
+    return [_summary(row) for row in store.reader.runs()]
+
+
+def load_run(store: Store, which: str = "latest") -> RunReport:
+    """A run by id, by the beginning of its id that no other has, or the `latest`. Raises `UsageError` naming runs."""
+    row = _find_run(store, which)
+    decisions = store.reader.decisions(row.id)
+    candidates = _candidates(store, row.id, decisions)
+    baseline = _at(row.result, "baseline", "digest") or next((c.digest for c in candidates if not c.parents), None)
+    return RunReport(
+        summary=_summary(row),
+        config=row.config,
+        versions=row.versions,
+        result=row.result,
+        baseline=baseline,
+        best=_at(row.result, "best", "digest") or _last_accepted(decisions) or baseline,
+        candidates=candidates,
+        usage=_usage(store, row),
+        test_reads=len(store.reader.test_reads(row.id)),
+        events=tuple(store.reader.events(row.id)),
+    )
+
+
+def prompt(store: Store, run: str, version: str | int = "best") -> Prompt:
+    """Any prompt of a run. Raises `UsageError` naming versions where there is none such."""
+    report = load_run(store, run)
+    return _prompt(store, report.id, find_version(report, version))
+
+
+def find_version(report: RunReport, version: str | int) -> str:
+    """The digest that a version names. Raises `UsageError` with what exists."""
+    name = str(version)
+    named = {"baseline": report.baseline, "best": report.best}
+    named |= {str(candidate.number): candidate.digest for candidate in report.candidates}
+    if digest := named.get(name):
+        return digest
+    known = {digest for digest in named.values() if digest}
+    found = sorted(digest for digest in known if name and digest.startswith(name))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"several prompts of run {report.id} begin with {name!r}: {_some(found)}; give more of it")
+    exist = [name for name, digest in named.items() if digest]
+    raise UsageError(
+        f"run {report.id} has no prompt {name!r}: there are {_some(exist) or 'none yet'}, or a digest's beginning"
+    )
+
+
+def examples(
+    store: Store, run: str, version: str | int = "best", split: Split | None = "validation"
+) -> list[ExampleReport]:
+    """The rows that a prompt was run on (`split=None`: of every split), with the words of their verdicts."""
+    report = load_run(store, run)
+    digest = find_version(report, version)
+    verdicts: dict[str, list[Verdict]] = defaultdict(list)
+    for verdict in store.reader.verdicts(report.id, digest, split):
+        verdicts[verdict.rollout].append(verdict)
+    kept = {row.example.id: row.example for row in store.reader.examples(report.id, split)}
+    rows = []
+    for row in store.reader.rollouts(report.id, digest, split):
+        rollout, example = row.rollout, kept.get(row.rollout.example)
+        rows.append(
+            ExampleReport(
+                id=rollout.example,
+                split=row.split,
+                inputs=example.inputs if example else {},
+                expected=example.expected if example else None,
+                output=rollout.output,
+                error=rollout.error,
+                verdicts=tuple(verdicts[rollout.id]),
+                usage=rollout.usage,
+                seconds=rollout.seconds,
+            )
+        )
+    return rows
+
+
+def lineage(report: RunReport, version: str | int = "best") -> tuple[CandidateReport, ...]:
+    """A prompt and all its ancestors, the oldest first."""
+    by_digest = {candidate.digest: candidate for candidate in report.candidates}
+    found: dict[str, CandidateReport] = {}
+    waiting = [find_version(report, version)]
+    while waiting:
+        digest = waiting.pop()
+        if digest in by_digest and digest not in found:
+            found[digest] = by_digest[digest]
+            waiting.extend(by_digest[digest].parents)
+    return tuple(sorted(found.values(), key=lambda candidate: candidate.number))
+
+
+def diff(store: Store, run: str, old: str | int = "baseline", new: str | int = "best") -> str:
+    """What changed between two prompts of a run, as a unified diff; empty where nothing did."""
+    report = load_run(store, run)
+    texts = [as_document(_prompt(store, report.id, find_version(report, version))) for version in (old, new)]
+    return unified_diff(texts[0], texts[1], (str(old), str(new)))
+
+
+def unified_diff(a: str, b: str, names: tuple[str, str] = ("baseline", "best")) -> str:
+    """A unified diff of two texts, lines ending at `\\n` alone; empty where they are equal."""
+    lines = difflib.unified_diff(_lines(a), _lines(b), *names)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def as_document(prompt: Prompt) -> str:
+    """Everything that a prompt says, as one text for people: its messages by role, then demonstrations as turns."""
+    messages = list(prompt.messages)
+    learned = prompt.layout.before + prompt.learned_text() + prompt.layout.after
+    messages[prompt.learned] = Message(messages[prompt.learned].role, learned)
+    turns = prompt.demonstrations if prompt.layout.demonstrations == "turns" else ()
+    if len(messages) == 1 and not turns:
+        return learned
+    parts = [f"[{message.role}]\n{message.content}" for message in messages]
+    for demo in turns:
+        shown = "\n".join(f"{name}: {as_text(value)}" for name, value in demo.inputs.items())
+        parts.append(f"[example]\n{shown}\nAnswer: {demo.output}")
+    return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def _find_run(store: Store, which: str) -> RunRow:
+    runs = store.reader.runs()
+    if not runs:
+        raise UsageError(f"the store at {store.where} has no run yet: start one with `promptlearn run`")
+    if which == "latest":
+        return runs[0]
+    found = [row for row in runs if which and row.id.startswith(which.lower())]
+    if len(found) == 1:
+        return found[0]
+    names = _some(row.id for row in found or runs)
+    if found:
+        raise UsageError(f"several runs begin with {which!r}: {names}; give more of it")
+    raise UsageError(f"the store at {store.where} has no run {which!r}: the newest are {names}; or say `latest`")
+
+
+def _summary(row: RunRow) -> RunSummary:
+    return RunSummary(
+        id=row.id,
+        created_at=row.created_at,
+        state=row.state,
+        stop_reason=row.stop_reason,
+        seed=row.seed,
+        config_digest=row.config_digest,
+        active_seconds=row.active_seconds,
+        decision=_at(row.result, "decision"),
+        baseline_score=_at(row.result, "baseline", "test", "score"),
+        best_score=_at(row.result, "best", "test", "score"),
+        delta=_at(row.result, "delta", "score"),
+    )
+
+
+def _candidates(store: Store, run: str, decisions: Iterable[Decision]) -> tuple[CandidateReport, ...]:
+    taken: dict[str, list[Decision]] = defaultdict(list)
+    for decision in decisions:
+        taken[decision.candidate].append(decision)
+    scores: dict[str, list[ScoreRow]] = defaultdict(list)
+    for score in store.reader.scores(run):
+        scores[score.prompt].append(score)
+    failures: dict[str, list[FailedRow]] = defaultdict(list)
+    for failed in store.reader.failures(run):
+        failures[failed.prompt].append(failed)
+
+    def report(number: int, candidate: Candidate) -> CandidateReport:
+        digest = candidate.digest
+        return CandidateReport(
+            number=number,
+            digest=digest,
+            parents=candidate.parents,
+            proposer=candidate.proposer,
+            rationale=candidate.rationale,
+            usage=candidate.usage,
+            rules=candidate.prompt.rules,
+            decisions=tuple(taken[digest]),
+            scores=tuple(scores[digest]),
+            failures=tuple(failures[digest]),
+        )
+
+    return tuple(report(row.number, row.candidate) for row in store.reader.candidates(run))
+
+
+def _prompt(store: Store, run: str, digest: str) -> Prompt:
+    """As this run has it, with its provenance; otherwise as the store has it."""
+    own = [row.candidate.prompt for row in store.reader.candidates(run) if row.candidate.digest == digest]
+    found = own[0] if own else store.reader.prompt(digest)
+    if found is None:
+        raise UsageError(f"run {run} names the prompt {digest}, and the store at {store.where} does not have its text")
+    return found
+
+
+def _usage(store: Store, row: RunRow) -> dict[Role, Usage]:
+    """By role: as the result counts it, or summed up from what is stored so far."""
+    counted = _at(row.result, "usage")
+    if counted:
+        names = {field.name for field in fields(Usage)}
+        return {
+            role: Usage(**{name: value for name, value in counted.get(role, {}).items() if name in names})
+            for role in ROLES
+        }
+    return {
+        "task": sum((found.rollout.usage for found in store.reader.rollouts(row.id)), Usage()),
+        "judge": sum((verdict.usage for verdict in store.reader.verdicts(row.id)), Usage()),
+        "meta": sum((found.candidate.usage for found in store.reader.candidates(row.id)), Usage()),
+    }
+
+
+def _last_accepted(decisions: Iterable[Decision]) -> str | None:
+    """The incumbent: only a race or pruning makes one."""
+    accepted = [d.candidate for d in decisions if d.outcome == "accepted" and d.stage in ("race", "prune")]
+    return accepted[-1] if accepted else None
+
+
+def _at(value: Json, *path: str) -> Json:
+    """The value under a path of keys; None where one is missing."""
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _lines(text: str) -> list[str]:
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:SHOWN]) + (f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else "")

@@ -1,0 +1,101 @@
+"""What a run came to, as `run --json` prints it. Its keys are a promise: more may come, these stay."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from promptlearn.records import Interval, Json, Prompt, Role, Usage
+
+Conclusion = Literal["improved", "not_proven", "regressed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A prompt on the test split."""
+
+    score: float | None
+    """Mean over the rows that were judged; None without one."""
+    n: int
+    """Rows that were judged."""
+    errors: int
+    """Rows that were not."""
+    ci95: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Learned prompt minus baseline on the test split, paired."""
+
+    score: float
+    ci95: Interval
+    p_value: float
+    test: str
+    n: int
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the candidates."""
+
+    proposed: int = 0
+    rejected_by_contract: int = 0
+    gated_out: int = 0
+    raced: int = 0
+    accepted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """The outcome of one run. `prompt` is the one to ship: the learned prompt where it is proven, else the baseline."""
+
+    run_id: str
+    state: str
+    stop_reason: str
+    decision: Conclusion
+    prompt: Prompt
+    baseline_digest: str
+    baseline: Measure
+    best_digest: str
+    best_path: str | None
+    best: Measure
+    delta: Difference
+    usage: dict[Role, Usage]
+    candidates: Tally
+    wall_s: float
+    challenger_digest: str | None = None
+    """A prompt that won on validation and was not proven on test; kept for reading, not shipped."""
+    challenger_path: str | None = None
+    warnings: tuple[str, ...] = ()
+    test_reads: int = 1
+    """How often this run has read the test split; more than one means that the figures are no longer untouched."""
+
+    def to_json(self) -> dict[str, Json]:
+        """The document of `run --json`."""
+        usage_keys = ("calls", "cached_calls", "input_tokens", "output_tokens", "cached_tokens", "cost_usd")
+        return {
+            "run_id": self.run_id,
+            "state": self.state,
+            "stop_reason": self.stop_reason,
+            "decision": self.decision,
+            "baseline": {"digest": self.baseline_digest, "test": _measure(self.baseline)},
+            "best": {"digest": self.best_digest, "path": self.best_path, "test": _measure(self.best)},
+            "delta": {
+                "score": self.delta.score,
+                "ci95": [self.delta.ci95.low, self.delta.ci95.high],
+                "p_value": self.delta.p_value,
+                "test": self.delta.test,
+                "n": self.delta.n,
+            },
+            "usage": {role: {key: getattr(usage, key) for key in usage_keys} for role, usage in self.usage.items()},
+            "candidates": asdict(self.candidates),
+            "challenger": {"digest": self.challenger_digest, "path": self.challenger_path},
+            "test_reads": self.test_reads,
+            "warnings": list(self.warnings),
+            "wall_s": round(self.wall_s, 3),
+        }
+
+
+def _measure(measure: Measure) -> dict[str, Json]:
+    ci95 = [measure.ci95.low, measure.ci95.high]
+    return {"score": measure.score, "n": measure.n, "errors": measure.errors, "ci95": ci95}

@@ -1,0 +1,58 @@
+"""What one run writes down, and whom it tells: the store bound to a run, and the person who watches.
+
+Knows no decision's reasons; it numbers what it is given, so that a resumed run writes the same rows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from promptlearn.evaluation import Row
+from promptlearn.records import Candidate, Decision, Json, Split
+from promptlearn.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened, for progress displays. `kind` names it; `body` is JSON."""
+
+    kind: str
+    body: dict[str, Json]
+
+
+Observer = Callable[[Event], None]
+
+
+def nobody(event: Event) -> None:
+    """The observer of a run that no one watches."""
+
+
+class RunLog:
+    def __init__(self, store: Store, run: str, observer: Observer = nobody) -> None:
+        self.store = store
+        self.run = run
+        self._observer = observer
+        self._candidates: dict[str, int] = {}
+        self._decisions = 0
+
+    async def row(self, row: Row, split: Split) -> None:
+        await self.store.add_rollout(self.run, row.rollout, split)
+        await self.store.add_verdicts(self.run, row.verdicts)
+
+    async def candidate(self, candidate: Candidate) -> None:
+        number = self._candidates.setdefault(candidate.digest, len(self._candidates))
+        await self.store.add_candidate(self.run, candidate, number)
+
+    async def decision(self, decision: Decision) -> None:
+        await self.store.add_decision(self.run, self._decisions, decision)
+        self._decisions += 1
+
+    async def event(self, kind: str, **body: Json) -> None:
+        """Store an event and show it."""
+        await self.store.add_event(self.run, kind, body)
+        self.show(kind, **body)
+
+    def show(self, kind: str, **body: Json) -> None:
+        """Show an event without storing it (one per row would be too many)."""
+        self._observer(Event(kind, body))

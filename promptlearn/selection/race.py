@@ -1,0 +1,164 @@
+"""The race: candidates against the incumbent on validation rows, one block of rows after another.
+
+A race only decides; it runs nothing. It says which scores it wants next, is told them, and ends with one decision per
+candidate. Rows are taken in one fixed order, a decision reads complete blocks only, and chance has no part in it, so
+the same scores give the same decisions (invariant 8).
+
+Three rules end a candidate's race:
+
+* *accepted*: at any look, the evidence that it is better than the incumbent reaches 2m/alpha for m candidates (see
+  `stats.Evidence`), or, after the last row, a one-sided exact test falls below alpha/2m. A candidate that is no better
+  does the first with probability at most alpha/2m and the second too, so a race accepts one with at most alpha in
+  all, however often it looks (invariant 7);
+* *rejected*: the evidence that it is worse reaches `HOPELESS`, or winning every row that is left would not be enough;
+* *halved*: at the end of a phase only the better half of the candidates goes on (sequential halving, Karnin et al.
+  2013), so that rows are spent where they decide most.
+
+Dropping a candidate can only lower the rate of false acceptance. When only proven candidates are left, the best
+of them wins and the others stay in the pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, log2
+
+from promptlearn.records import Decision
+from promptlearn.selection.stats import Evidence, one_sided_p, paired_test
+
+HOPELESS = 10.0
+BLOCK = 8
+"""Rows between two looks."""
+
+
+@dataclass(slots=True)
+class Runner:
+    """One candidate in the race."""
+
+    digest: str
+    length: int
+    """Tokens of its learned text: among equals the shorter goes on."""
+    better: Evidence = field(default_factory=Evidence)
+    worse: Evidence = field(default_factory=Evidence)
+    scores: list[float] = field(default_factory=list)
+    incumbent: list[float] = field(default_factory=list)
+    rows: int = 0
+    ended: str | None = None
+
+    def observe(self, score: float | None, incumbent: float | None) -> None:
+        self.rows += 1
+        if score is None or incumbent is None:
+            return
+        self.scores.append(score)
+        self.incumbent.append(incumbent)
+        self.better.add(score - incumbent)
+        self.worse.add(incumbent - score)
+
+    def p_value(self, extra_wins: int = 0) -> float:
+        """One-sided p-value of "no better", had it also won `extra_wins` more pairs."""
+        return one_sided_p([*self.scores, *[1.0] * extra_wins], [*self.incumbent, *[0.0] * extra_wins])
+
+    @property
+    def mean(self) -> float:
+        return sum(self.scores) / len(self.scores) if self.scores else 0.0
+
+
+class Race:
+    """Candidates (digest → tokens) against `incumbent` on `rows` (example ids in the fixed order)."""
+
+    def __init__(self, incumbent: str, candidates: Mapping[str, int], rows: Sequence[str], alpha: float) -> None:
+        self._incumbent = incumbent
+        self._runners = [Runner(digest, length) for digest, length in candidates.items()]
+        self._rows = list(rows)
+        self._level = alpha / (2 * max(1, len(self._runners)))
+        self._bound = 1 / self._level
+        self._position = 0
+        self._phase_ends = _phases(len(self._runners), len(self._rows))
+
+    @property
+    def alive(self) -> list[str]:
+        """Digests of the candidates that are still running."""
+        return [runner.digest for runner in self._runners if runner.ended is None]
+
+    @property
+    def finished(self) -> bool:
+        alive = [runner for runner in self._runners if runner.ended is None]
+        decided = len(alive) <= 1 and all(self._proven(runner) for runner in alive)
+        return decided or self._position >= len(self._rows)
+
+    def wanted(self) -> list[str]:
+        """The next block of example ids; incumbent and every candidate alive need a score on each."""
+        end = min(self._position + BLOCK, next(e for e in self._phase_ends if e > self._position))
+        return self._rows[self._position : end]
+
+    def observe(self, scores: Mapping[str, Sequence[float | None]]) -> None:
+        """Scores of the wanted block: digest → one score per row, None where it was not judged."""
+        count = len(scores[self._incumbent])
+        for runner in self._runners:
+            if runner.ended is None:
+                for score, incumbent in zip(scores[runner.digest], scores[self._incumbent], strict=True):
+                    runner.observe(score, incumbent)
+        self._position += count
+        self._drop_hopeless()
+        if self._position in self._phase_ends and self._position < len(self._rows):
+            self._halve()
+
+    def decisions(self) -> list[Decision]:
+        """One decision per candidate, in the order in which they entered."""
+        proven = [runner for runner in self._runners if runner.ended is None and self._proven(runner)]
+        winner = min(proven, key=_rank, default=None)
+        return [self._decide(runner, winner) for runner in self._runners]
+
+    def _proven(self, runner: Runner) -> bool:
+        if runner.better.value >= self._bound:
+            return True
+        return self._position >= len(self._rows) and runner.p_value() <= self._level
+
+    def _drop_hopeless(self) -> None:
+        left = len(self._rows) - self._position
+        for runner in self._runners:
+            if runner.ended is not None or self._proven(runner):
+                continue
+            if runner.worse.value >= HOPELESS:
+                runner.ended = "worse than the incumbent"
+            elif runner.better.best_case(left) < self._bound and runner.p_value(extra_wins=left) > self._level:
+                runner.ended = "can not be proven better on the rows that are left"
+
+    def _halve(self) -> None:
+        alive = sorted((runner for runner in self._runners if runner.ended is None), key=_rank)
+        for runner in alive[max(1, ceil(len(alive) / 2)) :]:
+            runner.ended = f"behind {alive[0].digest[:8]} after {self._position} rows"
+
+    def _decide(self, runner: Runner, winner: Runner | None) -> Decision:
+        test = paired_test(runner.scores, runner.incumbent)
+        if runner is winner:
+            outcome, reason = "accepted", f"better than the incumbent (p = {test.p_value:.2g})"
+        elif runner.ended is not None:
+            outcome, reason = "rejected", runner.ended
+        elif winner is not None and self._proven(runner):
+            outcome, reason = "rejected", f"better than the incumbent, but not than {winner.digest[:8]}"
+        else:
+            outcome, reason = "undecided", f"not proven better (p = {test.p_value:.2g})"
+        return Decision(
+            candidate=runner.digest,
+            incumbent=self._incumbent,
+            stage="race",
+            outcome=outcome,  # type: ignore[arg-type]  # one of the three words above
+            reason=f"{reason} ({len(runner.scores)} pairs)",
+            pairs=test.n,
+            difference=test.difference if test.n else None,
+            ci95=test.ci95 if test.n else None,
+            p_value=test.p_value if test.n else None,
+        )
+
+
+def _rank(runner: Runner) -> tuple[float, int, str]:
+    """Higher mean first; among equals the shorter."""
+    return (-runner.mean, runner.length, runner.digest)
+
+
+def _phases(candidates: int, rows: int) -> list[int]:
+    """Row counts at which a phase ends: the rows in equal parts, one part per halving and one for the finalist."""
+    parts = ceil(log2(candidates)) + 1 if candidates > 1 else 1
+    return sorted({max(1, round(rows * part / parts)) for part in range(1, parts + 1)})

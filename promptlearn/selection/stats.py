@@ -1,0 +1,165 @@
+"""Statistics of acceptance: intervals, paired tests, and a bound that allows for looking after every pair.
+
+Pure functions of scores in [0, 1]; knows nothing about prompts. Scores that are None never get here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promptlearn.records import Interval
+
+RESAMPLES = 9999
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """Candidate against incumbent on the same rows."""
+
+    difference: float
+    """Mean of candidate minus incumbent."""
+    ci95: Interval
+    p_value: float
+    """Two-sided."""
+    test: str
+    """`mcnemar_exact` or `permutation`."""
+    n: int
+
+
+def mean_interval(scores: Sequence[float]) -> Interval:
+    """95 % interval of a mean score: Wilson (1927) for scores of 0 and 1, else BCa bootstrap (Efron 1987).
+
+    Without any score nothing is known: [0, 1].
+    """
+    if not scores:
+        return Interval(0.0, 1.0)
+    if is_binary(scores):
+        return _wilson(round(sum(scores)), len(scores))
+    return _bca(np.asarray(scores, dtype=float), 0.0)
+
+
+def paired_test(candidate: Sequence[float], incumbent: Sequence[float]) -> PairedTest:
+    """Test that two prompts score the same on these rows (`candidate[i]` and `incumbent[i]` are one example).
+
+    Scores of 0 and 1: exact McNemar test, interval by Newcombe (1998, method 10). Others: sign-flip permutation test
+    of the mean difference, BCa bootstrap interval.
+    """
+    if len(candidate) != len(incumbent):
+        raise ValueError(f"{len(candidate)} and {len(incumbent)} scores are not pairs")
+    n = len(candidate)
+    if n == 0:
+        return PairedTest(0.0, Interval(-1.0, 1.0), 1.0, "mcnemar_exact", 0)
+    differences = np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float)
+    binary = is_binary(candidate) and is_binary(incumbent)
+    return PairedTest(
+        difference=float(differences.mean()),
+        ci95=_newcombe(candidate, incumbent) if binary else _bca(differences, -1.0),
+        p_value=_p_value(differences, binary),
+        test="mcnemar_exact" if binary else "permutation",
+        n=n,
+    )
+
+
+def one_sided_p(candidate: Sequence[float], incumbent: Sequence[float]) -> float:
+    """p-value of "the candidate is no better", by the tests of `paired_test`."""
+    differences = np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float)
+    if not len(differences) or differences.sum() <= 0:
+        return 1.0
+    return _p_value(differences, is_binary(candidate) and is_binary(incumbent)) / 2
+
+
+def _p_value(differences: NDArray[np.float64], binary: bool) -> float:
+    if binary:
+        return mcnemar(int((differences > 0).sum()), int((differences < 0).sum()))
+    return _sign_flip(differences)
+
+
+def mcnemar(wins: int, losses: int) -> float:
+    """Two-sided p-value of the exact McNemar test: discordant pairs against a fair coin."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+
+
+def is_binary(scores: Sequence[float]) -> bool:
+    return all(score in (0, 1) for score in scores)
+
+
+class Evidence:
+    """An e-process against "the candidate is no better": evidence that may be looked at after every pair.
+
+    With differences d in [-1, 1] and E[d] <= 0, wealth = mean over bets b of prod(1 + b d) is a non-negative
+    supermartingale that starts at 1, so by Ville's inequality it ever reaches 1/alpha with probability at most alpha,
+    however often one looks (Waudby-Smith and Ramdas 2024, "Estimating means of bounded random variables by betting").
+    For scores of 0 and 1 this is the one-sided mixture version of McNemar's test.
+    """
+
+    BETS: NDArray[np.float64] = (np.arange(20) + 0.5) / 20
+
+    def __init__(self) -> None:
+        self._log_wealth = np.zeros(len(self.BETS))
+
+    def add(self, difference: float) -> None:
+        self._log_wealth += np.log1p(self.BETS * difference)
+
+    @property
+    def value(self) -> float:
+        """Wealth now; 1 means that nothing is known."""
+        return float(np.exp(self._log_wealth).mean())
+
+    def best_case(self, pairs: int) -> float:
+        """Wealth if the candidate won each of the next `pairs` pairs outright."""
+        return float(np.exp(self._log_wealth + pairs * np.log1p(self.BETS)).mean())
+
+
+def _wilson(successes: int, n: int) -> Interval:
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, n).proportion_ci(method="wilson")
+    return Interval(float(interval.low), float(interval.high))
+
+
+def _newcombe(candidate: Sequence[float], incumbent: Sequence[float]) -> Interval:
+    """Hybrid score interval for a difference of paired proportions (Newcombe 1998, Stat. in Medicine 17:2635)."""
+    n = len(candidate)
+    both = sum(1 for c, i in zip(candidate, incumbent, strict=True) if c and i)
+    wins, losses = round(sum(candidate)) - both, round(sum(incumbent)) - both
+    neither = n - both - wins - losses
+    p1, p2 = (both + wins) / n, (both + losses) / n
+    one, two = _wilson(both + wins, n), _wilson(both + losses, n)
+    margins = (both + wins) * (losses + neither) * (both + losses) * (wins + neither)
+    phi = (both * neither - wins * losses) / sqrt(margins) if margins else 0.0
+    low1, high1, low2, high2 = p1 - one.low, one.high - p1, p2 - two.low, two.high - p2
+    down = sqrt(max(0.0, low1**2 - 2 * phi * low1 * high2 + high2**2))
+    up = sqrt(max(0.0, high1**2 - 2 * phi * high1 * low2 + low2**2))
+    return Interval(max(-1.0, p1 - p2 - down), min(1.0, p1 - p2 + up))
+
+
+def _bca(values: NDArray[np.float64], lowest: float) -> Interval:
+    """Bootstrap interval of a mean of values between `lowest` and 1.
+
+    Equal values tell the bootstrap nothing, so there the share of values that n rows may have missed (Wilson) is
+    allowed to be anything.
+    """
+    from scipy.stats import bootstrap
+
+    if bool(np.all(values == values[0])):
+        missed = 1 - _wilson(len(values), len(values)).low
+        seen = float(values[0]) * (1 - missed)
+        return Interval(seen + missed * lowest, seen + missed)
+    result = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0))
+    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def _sign_flip(differences: NDArray[np.float64]) -> float:
+    from scipy.stats import permutation_test
+
+    if not differences.any():
+        return 1.0
+    result = permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=np.random.default_rng(0)
+    )
+    return float(result.pvalue)

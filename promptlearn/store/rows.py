@@ -1,0 +1,97 @@
+"""What the store gives back: records as they went in, with what the store itself knows about them.
+
+Pure data; imports no database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from promptlearn.records import Candidate, Example, Json, Rollout, Split
+
+RunState = Literal["running", "finished", "failed", "interrupted", "budget"]
+STATES: tuple[RunState, ...] = ("running", "finished", "failed", "interrupted", "budget")
+UNFINISHED: tuple[RunState, ...] = ("running", "interrupted", "budget")
+"""States that a run can go on from. `running` without a process that holds its lock is a run that was killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    id: str
+    created_at: str
+    """ISO 8601, UTC."""
+    config_digest: str
+    config: Json
+    """As it was given; it names the variables that hold keys, never keys."""
+    state: RunState
+    stop_reason: str
+    result: Json
+    """What `run --json` printed; None until the run is finished."""
+    active_seconds: float
+    """Seconds that the run was at work, over all its interruptions."""
+    versions: Mapping[str, str]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    number: int
+    """Order of proposal; 0 is the baseline."""
+    candidate: Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRow:
+    split: Split
+    rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleRow:
+    split: Split
+    example: Example
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRow:
+    """What one judge says of one prompt on one split."""
+
+    prompt: str
+    """Digest."""
+    split: Split
+    judge: str
+    mean: float | None
+    """Over the verdicts that have a score; None where none has."""
+    n: int
+    """Verdicts with a score."""
+    unscored: int
+    """Verdicts without one: not judged, counted on their own (invariant 4)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRow:
+    """How many rollouts of one prompt on one split gave no output."""
+
+    prompt: str
+    split: Split
+    rollouts: int
+    failed: int
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    id: int
+    """1, 2, … within the run."""
+    kind: str
+    body: Json
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRow:
+    n: int
+    """1 for the first reading of the test split; more means that test was looked at again (invariant 5)."""
+    reading: str | None
+    at: str

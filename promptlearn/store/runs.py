@@ -1,0 +1,245 @@
+"""The store itself: what the optimizer writes while a run goes on.
+
+Knows the tables and which write is safe to repeat: all but events and active seconds (invariant 3). Error messages pass
+`redaction` on their way in (invariant 10); prompts, inputs and outputs are never altered (invariant 12).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy.engine import Connection, Engine
+
+from promptlearn.errors import StoreError
+from promptlearn.records import Candidate, Decision, Example, Failure, Json, Prompt, Rollout, Split, Verdict
+from promptlearn.redaction import redact
+from promptlearn.store import schema
+from promptlearn.store.codec import dumps, encode
+from promptlearn.store.dialect import connect, upsert
+from promptlearn.store.failures import boundary
+from promptlearn.store.ids import new_id
+from promptlearn.store.journal import Journal
+from promptlearn.store.locks import RunLock
+from promptlearn.store.migrations import migrate
+from promptlearn.store.place import Place, find_place, make_own, make_private, prepare
+from promptlearn.store.reader import Reader
+from promptlearn.store.rows import STATES, RunState
+from promptlearn.store.writer import Writer
+
+
+class Store:
+    """One open store. Use it as a context manager, or `close` it: closing writes what waits."""
+
+    reader: Reader
+    """Every question, answered without waiting for a write."""
+    journal: Journal
+    """Replies that were paid for."""
+
+    def __init__(self, place: Place, writes: Engine, reads: Engine, secrets: Sequence[str]) -> None:
+        self.where = str(place)
+        self._folder = place.folder
+        self._engines = (writes, reads)
+        self._dialect = writes.dialect.name
+        self._secrets = tuple(secrets)
+        self._writer = Writer(writes, self.where)
+        self.reader = Reader(reads, self.where)
+        self.journal = Journal(reads, self._writer, self.where)
+
+    @classmethod
+    def open(cls, where: str | Path | None, *, create: bool = True, secrets: Sequence[str] = ()) -> Store:
+        """See `promptlearn.store.open_store`."""
+        place = find_place(where)
+        prepare(place, create)
+        with boundary(str(place), "opened"):
+            writes = connect(place.url)
+            reads = connect(place.url, readonly=True)
+        try:
+            migrate(writes, str(place))
+        except BaseException:
+            writes.dispose()
+            raise
+        return cls(place, writes, reads, secrets)
+
+    def close(self) -> None:
+        """Write what waits and give every connection back; twice is once."""
+        self._writer.close()
+        for engine in self._engines:
+            engine.dispose()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def run_dir(self, run: str) -> Path:
+        """The folder for a run's files (`.promptlearn/runs/<id>/`), for this user only; made where it is missing."""
+        folder = self._folder / "runs" / run
+        try:
+            make_own(self._folder)
+            make_private(folder)
+        except OSError as error:
+            raise StoreError(f"no folder can be made at {folder}: {error.strerror}; mend that and try again") from error
+        return folder
+
+    def lock_run(self, run: str) -> RunLock:
+        """The right to write a run, for one process at a time; a context manager.
+
+        Raises `StoreError` naming the process that has it. The operating system gives it back when that process dies.
+        """
+        path = self.run_dir(run) / "lock"
+        try:
+            return RunLock(path, run)
+        except OSError as error:
+            raise StoreError(f"the lock at {path} can not be written: {error.strerror}; mend that") from error
+
+    def unfinished_run(self, config_digest: str) -> str | None:
+        """The newest run of this configuration that was killed, interrupted or stopped by its budget."""
+        return self.reader.unfinished_run(config_digest)
+
+    async def start_run(self, config: Json, config_digest: str, versions: Mapping[str, str], seed: int) -> str:
+        """Begin a run in state `running`; returns its id. `config` names where keys come from and holds none."""
+        run = new_id()
+        await self._writer.write(
+            insert(schema.runs),
+            {
+                "id": run,
+                "created_at": _now(),
+                "config_digest": config_digest,
+                "config": dumps(config),
+                "state": "running",
+                "stop_reason": "",
+                "result": None,
+                "active_seconds": 0.0,
+                "versions": dumps(dict(versions)),
+                "seed": seed,
+            },
+        )
+        return run
+
+    async def resume_run(self, run: str) -> None:
+        """Put a run back to `running`."""
+        await self._change(run, state="running", stop_reason="", result=None)
+
+    async def finish_run(self, run: str, state: RunState, stop_reason: str, result: Json = None) -> None:
+        """End a run (or a stretch of it: `interrupted` and `budget` can go on). `result` is what `--json` prints."""
+        if state not in STATES:
+            raise ValueError(f"{state!r} is no state of a run: possible are {', '.join(STATES)}")
+        if isinstance(result, dict) and "stop_reason" in result:
+            result = result | {"stop_reason": self._clean_json(result["stop_reason"])}
+        text = None if result is None else dumps(result)
+        await self._change(run, state=state, stop_reason=self._clean(stop_reason), result=text)
+
+    async def add_active_seconds(self, run: str, seconds: float) -> None:
+        """Count working time. Called every so often, so that little is forgotten at a kill."""
+        await self._change(run, active_seconds=schema.runs.c.active_seconds + seconds)
+
+    async def add_prompt(self, prompt: Prompt) -> None:
+        """Keep a prompt under its digest; a later one of the same text (with measured effects, say) replaces it."""
+        await self._put(schema.prompts, {"digest": prompt.digest, "body": encode(prompt)})
+
+    async def add_candidate(self, run: str, candidate: Candidate, number: int) -> None:
+        """Keep a candidate, its prompt with it. The baseline is number 0, with no parents."""
+        await self._put(
+            schema.candidates,
+            {"run": run, "digest": candidate.digest, "number": number, "body": encode(candidate)},
+        )
+
+    async def add_examples(self, run: str, examples: Sequence[Example], split: Split) -> None:
+        """Keep the rows that a run works on, so that reports can show them next to what was said about them."""
+        rows = [{"run": run, "id": row.id, "split": split, "body": encode(row)} for row in examples]
+        await self._put(schema.examples, *rows)
+
+    async def add_rollout(self, run: str, rollout: Rollout, split: Split) -> None:
+        """Keep a rollout; one that is run again after a failure replaces it."""
+        body = encode(replace(rollout, error=self._clean_failure(rollout.error)))
+        row = {"run": run, "id": rollout.id, "prompt": rollout.prompt, "split": split, "body": body}
+        await self._put(schema.rollouts, row | {"failed": int(rollout.error is not None)})
+
+    async def add_verdicts(self, run: str, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts, one per rollout and judge; the latest counts."""
+        await self._put(
+            schema.verdicts,
+            *(
+                {
+                    "run": run,
+                    "rollout": verdict.rollout,
+                    "judge": verdict.name,
+                    "score": verdict.score,
+                    "body": encode(replace(verdict, error=self._clean_failure(verdict.error))),
+                }
+                for verdict in verdicts
+            ),
+        )
+
+    async def add_decision(self, run: str, number: int, decision: Decision) -> None:
+        """Keep the decision with this number (0, 1, … in the order of decisions)."""
+        await self._put(schema.decisions, {"run": run, "number": number, "body": encode(decision)})
+
+    async def add_event(self, run: str, kind: str, body: Json = None) -> int:
+        """Append an event; returns its id, which counts up from 1 within the run."""
+        text = dumps(self._clean_json(body))
+        return await self._writer.run(lambda connection: _append_event(connection, run, kind, text))
+
+    async def read_test(self, run: str, reading: str | None = None) -> int:
+        """Note that the test split is about to be read; returns the how many-th time this is (invariant 5).
+
+        A `reading` that has a name ("final", say) is noted once: a run that was killed during it and goes on reads for
+        the same n-th time. Without a name every call counts.
+        """
+        return await self._writer.run(lambda connection: _note_test_read(connection, run, reading))
+
+    async def _put(self, table: Table, *rows: dict[str, Any]) -> None:
+        if rows:
+            await self._writer.write(upsert(self._dialect, table), *rows)
+
+    async def _change(self, run: str, **values: Any) -> None:
+        statement = update(schema.runs).where(schema.runs.c.id == run).values(**values)
+        if not await self._writer.run(lambda connection: connection.execute(statement).rowcount):
+            raise StoreError(f"the store at {self.where} has no run {run}: see `promptlearn runs`")
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets)
+
+    def _clean_failure(self, failure: Failure | None) -> Failure | None:
+        return None if failure is None else replace(failure, message=self._clean(failure.message))
+
+    def _clean_json(self, value: Json) -> Json:
+        if isinstance(value, str):
+            return self._clean(value)
+        if isinstance(value, Mapping):
+            return {name: self._clean_json(item) for name, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [self._clean_json(item) for item in value]
+        return value
+
+
+def _append_event(connection: Connection, run: str, kind: str, text: str) -> int:
+    last = connection.execute(select(func.max(schema.events.c.id)).where(schema.events.c.run == run)).scalar()
+    number = int(last or 0) + 1
+    connection.execute(insert(schema.events).values(run=run, id=number, kind=kind, body=text, at=_now()))
+    return number
+
+
+def _note_test_read(connection: Connection, run: str, reading: str | None) -> int:
+    table = schema.test_reads
+    of_run = select(table.c.n, table.c.reading).where(table.c.run == run)
+    seen = connection.execute(of_run.order_by(table.c.n)).all()
+    known = next((row.n for row in seen if reading is not None and row.reading == reading), None)
+    if known is not None:
+        return int(known)
+    number = len(seen) + 1
+    connection.execute(insert(table).values(run=run, n=number, reading=reading, at=_now()))
+    return number
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

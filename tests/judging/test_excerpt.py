@@ -1,0 +1,35 @@
+"""What is cut is marked, and what is not cut is the text itself."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptlearn.judging.excerpt import counted, cut_end, cut_middle, quote
+
+
+@given(st.text(), st.integers(1, 20))
+def test_cut_middle_accounts_for_every_character(text: str, limit: int) -> None:
+    cut = cut_middle(text, limit)
+    if len(text) <= limit:
+        assert cut == text
+        return
+    mark = re.search(r"\n\[… ([\d,]+) characters left out …\]\n", cut)
+    assert mark is not None
+    kept = len(cut) - len(mark[0])
+    assert kept == limit
+    assert kept + int(mark[1].replace(",", "")) == len(text)
+
+
+def test_cut_end_counts_what_is_missing() -> None:
+    assert cut_end("abcdef", 4) == "abcd [… 2 characters left out]"
+    assert cut_end("abcd", 4) == "abcd"
+
+
+def test_quote_is_one_line_and_says_when_it_is_cut() -> None:
+    assert quote("I am\n\nsorry") == "'I am sorry'"
+    assert quote("I am sorry to hear that", 18) == "'I am sorry to hear…'"
+
+
+def test_counted() -> None:
+    assert [counted(n, "label") for n in (0, 1, 6, 23)] == ["no labels", "one label", "six labels", "23 labels"]

@@ -1,0 +1,48 @@
+"""Whom to learn from next, and who may propose."""
+
+from collections import Counter
+
+from promptlearn.selection.credit import Credit
+from promptlearn.selection.pareto import choose_parent, front
+
+
+def test_the_front_keeps_whoever_is_best_somewhere() -> None:
+    pool = {
+        "a": {"1": 1.0, "2": 0.0, "3": 0.0},
+        "b": {"1": 0.0, "2": 1.0, "3": 0.0},
+        "c": {"1": 0.5, "2": 0.5},
+    }
+    assert front(pool) == {"a": 2, "b": 2}
+
+
+def test_prompts_without_any_score_are_all_on_the_front() -> None:
+    assert front({"a": {}, "b": {}}) == {"a": 1, "b": 1}
+
+
+def test_the_parent_is_drawn_from_the_front_and_by_the_seed_alone() -> None:
+    """Invariant 8."""
+    pool = {"a": {str(i): 1.0 for i in range(9)}, "b": {"9": 1.0, "1": 0.0}, "c": {"1": 0.0}}
+    drawn = Counter(choose_parent(pool, f"seed/{number}") for number in range(300))
+    assert drawn == Counter(choose_parent(pool, f"seed/{number}") for number in range(300))
+    assert drawn["c"] == 0
+    assert drawn["a"] > drawn["b"] > 0 or drawn["b"] == 0
+
+
+def test_every_proposer_is_tried_first() -> None:
+    assert Credit(["rewrite", "edit", "rules", "demos"]).share(4, 0) == {
+        "rewrite": 1,
+        "edit": 1,
+        "rules": 1,
+        "demos": 1,
+    }
+    assert Credit(["rules", "demos"]).share(4, 0) == {"rules": 2, "demos": 2}
+
+
+def test_drafts_follow_what_was_earned_and_nobody_is_given_up() -> None:
+    credit = Credit(["rules", "demos"])
+    for name, gain in (("rules", 0.0), ("demos", 0.7)):
+        credit.drafted(name, 2)
+        credit.earned(name, gain, cost=40)
+    assert credit.share(4, 1)["demos"] > credit.share(4, 1)["rules"]
+    assert sum(credit.share(40, 1).values()) == 40
+    assert credit.share(40, 1)["rules"] >= 2
