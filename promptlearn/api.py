@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+from uuid import uuid4
 
 from promptlearn.assembly import default_judge, open_role
 from promptlearn.config import JudgeConfig, ModelConfig, SearchConfig
@@ -22,7 +23,7 @@ from promptlearn.job import Evaluation, Job, JudgeSpec, evaluate_job, run_job
 from promptlearn.judging import Callable as FunctionJudge
 from promptlearn.judging import Judge
 from promptlearn.ledger import Budget
-from promptlearn.models.base import Model, Sampling
+from promptlearn.models.base import Model
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.prompt import PromptFile, bind_variables, read_prompt
 from promptlearn.proposing.base import Proposer
@@ -187,7 +188,9 @@ def _model(source: ModelSource, role: Role, settings: SearchConfig) -> Model:
         return open_role(role, ModelConfig(model=source), settings.concurrency)
     if isinstance(source, Model):
         return source
-    return ScriptedModel(source, name=f"function/{getattr(source, '__name__', 'function')}", sampling=Sampling())
+    # Nobody can tell whether a function still is what it was, so its replies are found again in this call alone.
+    name = f"function/{getattr(source, '__name__', 'function')}"
+    return ScriptedModel(source, name=name, identity=f"{name}/{uuid4().hex}")
 
 
 def _spec(source: JudgeSource) -> JudgeSpec:

@@ -8,6 +8,7 @@ repair and a missed one can send customers to a stranger's host.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from promptlearn.records import Demonstration, Example, Message, Prompt, as_text
 from promptlearn.tokens import estimate_tokens
@@ -19,7 +20,7 @@ DEFAULT_ROOM = 2000
 """or this many tokens, whichever is more."""
 
 _URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]{1,20}://|javascript:|data:[a-z]+/)[^\s<>\"'`]+", re.I)
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _TOP_LEVEL = (
     "com|org|net|edu|gov|mil|int|info|biz|mobi|io|ai|app|dev|cloud|online|site|shop|store|tech|xyz|club|live|blog|page|"
     "link|click|top|win|space|website|icu|zip|mov|ru|cn|uk|de|fr|nl|eu|ca|au|jp|kr|br|es|pt|se|dk|fi|pl|cz|ch|ie|gr|hu|"
@@ -40,7 +41,8 @@ _SHELL = re.compile(
     r"|(?:npx|pip3?[ \t]+install|npm[ \t]+i(?:nstall)?)[ \t]+\S[^\n]*"
     r"|(?:chmod|ssh|scp|ncat|powershell|iwr|bash|sh)[ \t]+(?:[-+/~.]|\d{3}|https?:|\S+@)[^\n]*)"
     rf"|`(?:sudo[ \t]+)?(?:{_PROGRAMS})[ \t]+[^`\n]+`"
-    r"|\|[ \t]*(?:sudo[ \t]+)?(?:ba|z|da|k)?sh\b|\$\([a-z][^)\n]*\)|(?:&&|;)[ \t]*(?:curl|wget|rm|sudo)[ \t][^\n]*"
+    r"|\|[ \t]*(?:sudo[ \t]+)?(?:ba|z|da|k)?sh\b|\$\([a-z][^)\n]{,200}\)|&&[ \t]*(?:curl|wget|rm|sudo)[ \t][^\n]*"
+    r"|;[ \t]*(?:(?:curl|wget|rm)[ \t]+-|sudo[ \t])[^\n]*"
     r"|^[ \t]*```[ \t]*(?:bash|sh|shell|zsh|console|powershell|bat)\b",
     re.M,
 )
@@ -49,6 +51,7 @@ _THINKING = re.compile(r"</?\s*(?:think|thinking|reasoning|scratchpad)\s*>", re.
 _WORD = re.compile(r"\w+")
 _LATER_PUNCTUATION = ".,;:!?)]}*_"
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u2800\u3164\uffa0")
+_UNUSUAL = re.compile(r"[^\n\t\r\x20-\x7e]")
 _CONTROLS = frozenset({"Cc", "Cf", "Co", "Cs"})
 
 
@@ -142,27 +145,38 @@ def learned_tokens(prompt: Prompt) -> int:
 
 
 def _additions(draft: Prompt, parent: Prompt) -> Iterator[str]:
-    before = "\n".join(_texts(parent))
-    known = _pieces(before) | {("host name", host.casefold()) for host in _HOST.findall(before)}
+    before = _texts(parent)
+    known = {piece for text in before for piece in _pieces(text)}
+    known |= {("host name", host) for text in before for host in _hosts(text)}
     for text in _learned(draft):
         for kind, piece in sorted(_pieces(text) - known):
             yield f"a new {kind}: {piece[:100]!r}"
             known.add((kind, piece))
 
 
-def _pieces(text: str) -> set[tuple[str, str]]:
+@lru_cache(maxsize=128)
+def _pieces(text: str) -> frozenset[tuple[str, str]]:
     """What an attacker would want in a prompt, by kind. A host within a URL or an address is that URL or address."""
-    urls = {match[0].rstrip(_LATER_PUNCTUATION) for match in _URL.finditer(text)}
-    emails = set(_EMAIL.findall(text))
-    bare = _EMAIL.sub(" ", _URL.sub(" ", text))
-    return {
-        *(("URL", url) for url in urls),
-        *(("e-mail address", email.casefold()) for email in emails),
-        *(("host name", host.casefold()) for host in _HOST.findall(bare)),
-        *(("shell command", match[0].strip()) for match in _SHELL.finditer(text)),
-        *(("HTML comment", comment) for comment in _COMMENT.findall(text)),
-        *(("reasoning tag", tag.casefold()) for tag in _THINKING.findall(text)),
-    }
+    urls = {match[0].rstrip(_LATER_PUNCTUATION) for match in _URL.finditer(text)} if ":" in text else set()
+    emails = set(_EMAIL.findall(text)) if "@" in text else set()
+    bare = _EMAIL.sub(" ", _URL.sub(" ", text)) if urls or emails else text
+    tags = (*_COMMENT.findall(text), *_THINKING.findall(text)) if "<" in text else ()
+    return frozenset(
+        {
+            *(("URL", url) for url in urls),
+            *(("e-mail address", email.casefold()) for email in emails),
+            *(("host name", host) for host in _hosts(bare)),
+            *(("shell command", match[0].strip()) for match in _SHELL.finditer(text)),
+            *(("HTML comment" if tag.startswith("<!--") else "reasoning tag", tag) for tag in tags),
+        }
+    )
+
+
+@lru_cache(maxsize=128)
+def _hosts(text: str) -> frozenset[str]:
+    if "." not in text and "localhost" not in text.casefold():
+        return frozenset()
+    return frozenset(host.casefold() for host in _HOST.findall(text))
 
 
 def _hidden(draft: Prompt, parent: Prompt) -> Iterator[str]:
@@ -174,16 +188,15 @@ def _hidden(draft: Prompt, parent: Prompt) -> Iterator[str]:
 
 def _hidden_characters(text: str) -> Iterator[str]:
     """Characters that a reader does not see and a model does. A joiner within an emoji is what it looks like."""
-    if text.isascii() and text.isprintable():
-        return
-    for at, char in enumerate(text):
+    for match in _UNUSUAL.finditer(text):
+        char, at = match[0], match.start()
         joins = char == "\u200d" and 0 < at < len(text) - 1 and _in_emoji(text[at - 1]) and _in_emoji(text[at + 1])
         if not joins and _is_hidden(char):
             yield char
 
 
 def _is_hidden(char: str) -> bool:
-    if char in "\n\t\r\ufe0e\ufe0f":
+    if char in "\ufe0e\ufe0f":
         return False
     selects = "\ufe00" <= char <= "\ufe0d" or "\U000e0100" <= char <= "\U000e01ef"
     return selects or char in _INVISIBLE or unicodedata.category(char) in _CONTROLS

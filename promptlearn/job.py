@@ -10,7 +10,7 @@ import asyncio
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 from promptlearn import __version__
 from promptlearn.config import JudgeConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
-from promptlearn.errors import BudgetSpent, ConfigError, Interrupted, PromptlearnError
+from promptlearn.errors import BudgetSpent, ConfigError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Judge, Member, Panel, judge_needs_model, open_judge
 from promptlearn.ledger import Budget, Charge, Ledger
@@ -219,7 +219,7 @@ async def run_job(job: Job, observer: Observer = nobody, stopping: Callable[[], 
             async with _bench(job, run, observer, stopping, minutes) as bench:
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
-            await job.store.finish_run(run, _state(error), _reason(error))
+            await _note_end(job.store, run, error)
             raise
         finally:
             heartbeat.cancel()
@@ -336,7 +336,7 @@ async def evaluate_job(
                 )
                 usage = {role: bench.ledger.usage(role) for role in ROLES}
         except BaseException as error:
-            await job.store.finish_run(run, _state(error), _reason(error))
+            await _note_end(job.store, run, error)
             raise
         scores = [row.score for row in judged if row.score is not None]
         mean = sum(scores) / len(scores) if scores else None
@@ -368,6 +368,12 @@ async def _beat(store: Store, run: str) -> None:
 
 def _spent(ledger: Ledger) -> dict[str, Json]:
     return {role: ledger.spent(role).calls for role in ROLES}
+
+
+async def _note_end(store: Store, run: str, error: BaseException) -> None:
+    """Say in the store how a run ended early; where that can not be written (a full disk), `error` is what counts."""
+    with suppress(StoreError):
+        await store.finish_run(run, _state(error), _reason(error))
 
 
 def _state(error: BaseException) -> RunState:

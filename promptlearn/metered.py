@@ -17,7 +17,8 @@ from promptlearn.errors import ModelError, SystemicError
 from promptlearn.ledger import Charge, Ledger, Reservation
 from promptlearn.models.base import Model, Price, Reply, Sampling
 from promptlearn.models.retries import RetryPolicy
-from promptlearn.records import Json, Message, Role, Usage, fingerprint
+from promptlearn.records import Json, Message, Role, Usage
+from promptlearn.store.journal import call_key
 from promptlearn.tokens import token_bound
 
 MESSAGE_OVERHEAD = 32
@@ -25,25 +26,12 @@ MESSAGE_OVERHEAD = 32
 
 
 class Journal(Protocol):
-    """Where replies are kept: `promptlearn.store.Journal`, or a dictionary for a run without a store."""
+    """Where replies are kept; `promptlearn.store.Journal` is one."""
 
     def find(self, key: str) -> Json | None: ...
 
     async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
         """Returns when the reply is durable."""
-
-
-class MemoryJournal:
-    """Keeps replies for the life of the process."""
-
-    def __init__(self) -> None:
-        self._replies: dict[str, Json] = {}
-
-    def find(self, key: str) -> Json | None:
-        return self._replies.get(key)
-
-    async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
-        self._replies[key] = reply
 
 
 class MeteredModel:
@@ -89,12 +77,13 @@ class MeteredModel:
         """As `Model.complete`; also raises BudgetSpent."""
         sampling = sampling or self.sampling
         request = {
+            "model": self.identity,
             "messages": [[message.role, message.content] for message in messages],
             "sampling": asdict(sampling),
             "schema": schema,
             "repeat": repeat,
         }
-        key = fingerprint([self.identity, request], length=64)
+        key = call_key(request)
         reservation = await self._ledger.reserve(self._role, self._bound(messages, sampling, schema))
         twin = self._in_flight.get(key)
         if twin is not None:

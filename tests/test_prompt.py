@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from promptlearn.errors import PromptError
-from promptlearn.prompt import PromptFile, bind_variables, read_prompt
-from promptlearn.records import Demonstration, Effect, Interval, Message, Prompt, Rule
+from promptlearn.prompt import PromptFile, bind_variables, chat_file, read_prompt
+from promptlearn.records import Contract, Demonstration, Effect, Interval, Message, Prompt, Rule
 
 BLOCK = "# Agents\r\n<!-- promptlearn:begin -->\r\nOld.\r\n<!-- promptlearn:end -->\r\nKeep {this}.\r\n"
 FILES = {
@@ -78,7 +78,7 @@ def make(folder: Path, name: str) -> PromptFile:
 
 
 @pytest.mark.parametrize("name", FILES)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=words, learned=st.lists(rules, max_size=2), shown=st.lists(demonstrations, max_size=2))
 @example(text=" leading\n\ttab\n\n  end \n\n", learned=[], shown=[])
 @example(text="\n\n  x", learned=[Rule("- a\n")], shown=[])
@@ -109,7 +109,7 @@ def test_an_unchanged_prompt_leaves_the_file_as_it_is(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("name", KEYS)
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=words)
 def test_every_byte_outside_of_the_value_stays(tmp_path: Path, name: str, text: str) -> None:
     file = make(tmp_path, name)
@@ -226,7 +226,7 @@ def test_chat_yaml_reads_plain_words_as_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("messages: [{rol: system, content: x}]", "unknown key|`messages.0.role` is missing"),
+        ("messages: [{rol: system, content: x}]", "unknown key `messages.0.rol`; possible: role"),
         ("messages: [{role: system, content: x, name: y}]", "unknown key `messages.0.name`; possible: role, content"),
         ("messages: [{role: robot, content: x}]", "messages.0.role"),
         ("messages: [{role: system, content: 5}]", "messages.0.content.*quotes"),
@@ -363,6 +363,27 @@ def test_a_disk_that_refuses_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(PromptError, match="can not be written"):
         file.write(file.prompt.with_text("New."), tmp_path / "taken" / "best.md")
     assert file.path.read_text() == FILES["plain.md"]
+
+
+def test_a_prompt_made_in_python_gets_a_chat_file(tmp_path: Path) -> None:
+    contract = Contract(variables=frozenset({"message"}), locked=("Label",), max_tokens=900, output_schema={"a": 1})
+    made = Prompt((Message("system", "Label {it}."), Message("user", "{message}")), contract=contract)
+    better = replace(made, rules=(Rule("Be brief."),), demonstrations=(Demonstration({"message": "Hi"}, "x"),))
+    file = chat_file(made)
+    file.write(better, tmp_path / "best.yaml")
+    again = read_prompt(tmp_path / "best.yaml")
+    assert bind_variables(again.prompt, ["message"], again.literals) == better
+    assert file.source == chat_file(made).render_file(made)
+
+
+@pytest.mark.parametrize("name", ["plain.md", "block.mdc", "chat.yaml"])
+def test_a_prompt_of_any_file_can_go_into_a_chat_file(tmp_path: Path, name: str) -> None:
+    prompt = bind_variables(make(tmp_path, name).prompt, ["message"])
+    learned = replace(prompt, rules=(Rule("Be brief."),), demonstrations=(Demonstration({"message": "Hi"}, "x"),))
+    chat_file(prompt).write(learned, tmp_path / "best.yaml")
+    again = read_prompt(tmp_path / "best.yaml")
+    inputs = {"message": "Where?"}
+    assert bind_variables(again.prompt, ["message"], again.literals).render(inputs) == learned.render(inputs)
 
 
 def test_other_readers_see_what_we_wrote(tmp_path: Path) -> None:

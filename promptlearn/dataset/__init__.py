@@ -9,6 +9,6 @@ scores.
 """
 
 from promptlearn.dataset.leaks import Leak, find_leaks
-from promptlearn.dataset.loading import Conflict, Dataset, load_dataset
+from promptlearn.dataset.loading import Conflict, Dataset, load_columns, load_dataset
 
-__all__ = ["Conflict", "Dataset", "Leak", "find_leaks", "load_dataset"]
+__all__ = ["Conflict", "Dataset", "Leak", "find_leaks", "load_columns", "load_dataset"]

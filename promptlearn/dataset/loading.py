@@ -89,9 +89,7 @@ def load_dataset(
     """
     how = parse_split(split)
     limits = _parse_limit(limit)
-    table = open_table(source, encoding)
-    if not table.columns:
-        raise DataError(f"{table.name}: no rows")
+    table = _open(source, encoding)
     columns = Columns.choose(table, inputs, expected, group, id, tuple(metadata), domain, how)
     found = _Collector(table.name, columns, how)
     for row in table.rows:
@@ -99,6 +97,18 @@ def load_dataset(
     if not found.entries:
         raise DataError(f"{table.name}: a header but no rows")
     return _assemble(table, columns, how, found, limits)
+
+
+def load_columns(source: Source, encoding: str = "utf-8") -> tuple[str, ...]:
+    """The columns of a table (of the first row, where each has its own keys), without reading the rest."""
+    return _open(source, encoding).columns
+
+
+def _open(source: Source, encoding: str) -> Table:
+    table = open_table(source, encoding)
+    if not table.columns:
+        raise DataError(f"{table.name}: no rows")
+    return table
 
 
 class _Entry(NamedTuple):

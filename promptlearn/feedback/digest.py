@@ -6,6 +6,7 @@ what is left out is counted, so nobody mistakes a part for the whole.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ _EXPECTED_LENGTH = 200
 _SUGGESTION_LENGTH = 300
 _QUOTE_LENGTHS = (800, 400, 200, 100)
 """Characters that a quoted field may have; the longest with which every mode can show one row is taken."""
+_QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))*'(?!\w)")
 _NOTE_TOKENS = 12
 """Kept free in each mode for the note that says what was left out."""
 
@@ -102,14 +104,15 @@ def _examples(cluster: Sequence[Critique]) -> tuple[str, ...]:
 
 
 def _title(cluster: Sequence[Critique]) -> str:
-    """The judge, its label, and the first sentence of the shortest explanation."""
+    """The judge, its label, and the first line of the shortest explanation without what only that row's says."""
     verdict = cluster[0].verdict
     name = verdict.name if verdict.label is None else f"{verdict.name} ({verdict.label})"
     explanations = [c.verdict.explanation.strip() for c in cluster if c.verdict.explanation.strip()]
     if not explanations:
         return _shorten(name, _TITLE_LENGTH)
-    said = min(explanations, key=len)
-    return _shorten(f"{name}: {' '.join(said.split(chr(10), 1)[0].split())}", _TITLE_LENGTH)
+    said = min(explanations, key=len).splitlines()[0]
+    shared = _QUOTED.sub(lambda match: match[0] if all(match[0] in other for other in explanations) else "…", said)
+    return _shorten(f"{name}: {' '.join(shared.split())}", _TITLE_LENGTH)
 
 
 def _expected(cluster: Sequence[Critique]) -> str:
@@ -139,7 +142,7 @@ def _quote(critique: Critique, length: int) -> str:
 
 
 def _shorten(text: str, length: int) -> str:
-    """At most `length` characters of the text, two thirds from its start, and a mark that says how many are missing."""
+    """`length` characters of the text, two thirds of them from its start, around a mark that counts what is missing."""
     if len(text) <= length:
         return text
     tail = length // 3

@@ -160,13 +160,13 @@ def _reply_fields(file: JudgeFile) -> tuple[Field, ...]:
     else:
         mark = Field("label", tuple(file.labels), "the one label that your explanation supports")
     return (
-        Field("explanation", "string", "what is right or wrong with the output, in one to three sentences"),
+        Field("explanation", "string", "what the output says, and what is right or wrong with it, in one to three sentences"),
         mark,
         Field(
             "suggestion",
             "string",
-            "one sentence that would have prevented the fault if it had stood in the writer's instructions; "
-            "'none' where there is no fault",
+            "one general instruction to the writer, beginning with a verb, that would prevent this kind of fault for "
+            "other inputs too; 'none' where there is no fault",
             required=False,
         ),
     )

@@ -33,6 +33,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, StrictStr, ValidationErro
 from promptlearn.errors import PromptError
 from promptlearn.prompt.text import join_end, split_end
 from promptlearn.records import Contract, Demonstration, Effect, Interval, Json, Message, Prompt, Rule
+from promptlearn.variables import find_variables
 
 _TOP_COMMENT = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
 _NO_WRAP = 1_000_000_000
@@ -170,6 +171,19 @@ def write_chat(old: str, prompt: Prompt, name: str) -> str:
     return (comment[0] if comment else "") + _dump(document, name)
 
 
+def new_chat(prompt: Prompt, name: str) -> str:
+    """A file of its own for a prompt made in Python, with the contract that it has now."""
+    texts = [*(message.content for message in prompt.messages), *(rule.text for rule in prompt.rules)]
+    contract = {
+        "locked": list(prompt.contract.locked),
+        "max_tokens": prompt.contract.max_tokens,
+        "literals": [name for name in find_variables("\n".join(texts)) if name not in prompt.contract.variables],
+        "output_schema": prompt.contract.output_schema,
+    }
+    declared = {key: value for key, value in contract.items() if value}
+    return write_chat(_dump({"messages": [], "contract": declared}, name), prompt, name)
+
+
 def _message(message: Message) -> Json:
     return {"role": message.role, "content": _block(message.content)}
 
@@ -225,7 +239,8 @@ def _dump(document: dict[str, Json], name: str) -> str:
 
 
 def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
+    problems = error.errors()
+    problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         names = [part for part in problem["loc"][:-1] if isinstance(part, str)]

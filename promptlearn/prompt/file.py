@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from promptlearn.errors import PromptError
-from promptlearn.prompt.chat import is_chat, read_chat, write_chat
+from promptlearn.prompt.chat import is_chat, new_chat, read_chat, write_chat
 from promptlearn.prompt.keyed import Syntax, read_value, replace_value, top_keys
 from promptlearn.prompt.text import FileText, find_block, find_kept, join_end, split_end
 from promptlearn.records import Contract, Json, Layout, Message, Prompt
@@ -50,6 +50,8 @@ class PromptFile:
 
         Raises `PromptError` where the file would not read back as the prompt that was measured.
         """
+        if self.format == "chat":
+            prompt = _as_turns(prompt)
         if _content(prompt) == _content(self.prompt):
             return self.source
         name = str(self.path)
@@ -119,6 +121,17 @@ def read_prompt(
     )
 
 
+def chat_file(prompt: Prompt, path: str | Path = "prompt.yaml") -> PromptFile:
+    """The chat YAML file that a prompt made in Python would have come from; nothing is written yet.
+
+    A prompt that was read from another format goes into its message as that file says it.
+    """
+    path, prompt = Path(path), _as_turns(prompt)
+    text = new_chat(prompt, str(path))
+    chat = read_chat(text, str(path))
+    return PromptFile(path, "chat", prompt, None, chat.literals, FileText(text).encode(text, str(path)))
+
+
 def bind_variables(prompt: Prompt, columns: Collection[str], literals: Collection[str] = ()) -> Prompt:
     """The prompt with its variables known: the names in braces that `columns` has and `literals` does not.
 
@@ -180,6 +193,15 @@ def _locked(prompt: Prompt, declared: tuple[str, ...], name: str) -> tuple[str, 
             raise PromptError(f"{name}: contract.locked: {span!r:.80} does not stand in the prompt; copy it exactly")
     kept = [span for text in texts for span in find_kept(text, name)]
     return tuple(dict.fromkeys((*declared, *kept)))
+
+
+def _as_turns(prompt: Prompt) -> Prompt:
+    """The same messages to the model without a layout: what it would write as text is text."""
+    if prompt.layout == Layout():
+        return prompt
+    text = prompt.layout.before + prompt.learned_text() + prompt.layout.after
+    shown = () if prompt.layout.demonstrations == "text" else prompt.demonstrations
+    return replace(prompt.with_text(text), rules=(), demonstrations=shown, layout=Layout())
 
 
 def _content(prompt: Prompt) -> object:

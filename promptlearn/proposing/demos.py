@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from statistics import median
 from typing import TYPE_CHECKING
@@ -19,8 +19,8 @@ from promptlearn.contract import violations
 from promptlearn.proposing.answers import answer_set
 from promptlearn.proposing.base import Brief
 from promptlearn.proposing.likeness import representatives, similarities
-from promptlearn.proposing.wording import normalised
-from promptlearn.records import Demonstration, Draft, Example, Prompt, as_text
+from promptlearn.proposing.wording import MAX_RULE_LENGTH, normalised, says
+from promptlearn.records import Demonstration, Draft, Example, Prompt, Rule, as_text
 
 if TYPE_CHECKING:
     from promptlearn.proposing.likeness import Matrix
@@ -29,7 +29,8 @@ _POOL = 60
 """Rows per label that a choice looks at; likeness takes the square of their number."""
 _SUBSET = 0.75
 """Share of the pool that one draft chooses from, so that drafts differ."""
-_PER_LABEL = (2, 1, 3)
+_CHOICES = ((3, True), (2, True), (1, True), (4, True), (2, False))
+"""Demonstrations per label, and whether the list of answers is stated too."""
 _UNLABELLED = (4, 8)
 _PLAIN_POOL = 300
 _MOST_ADDED = 8
@@ -47,16 +48,16 @@ class DemosProposer:
     name = "demos"
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
-        labelled = bool(answer_set(brief.train))
-        pool = _pool(brief, labelled)
+        labels = answer_set(brief.train)
+        pool = _pool(brief, bool(labels))
         if not pool:
             return []
-        plans = _labelled(brief, pool) if labelled else _unlabelled(brief, pool)
+        plans = _labelled(brief, pool, answers_rule(brief, labels)) if labels else _unlabelled(brief, pool)
         drafts: dict[str, Draft] = {}
-        for chosen, why in plans:
-            prompt = _fitting(brief.parent, chosen)
-            if prompt.demonstrations != brief.parent.demonstrations and prompt.demonstrations:
-                drafts.setdefault(prompt.digest, Draft(prompt, why))
+        for plan in plans:
+            prompt = _fitting(brief.parent, plan)
+            if prompt.demonstrations and prompt.demonstrations != brief.parent.demonstrations:
+                drafts.setdefault(prompt.digest, Draft(prompt, plan.why))
             if len(drafts) >= count:
                 break
         return list(drafts.values())[:count]
@@ -66,13 +67,21 @@ class DemosProposer:
         return None
 
 
-Plan = tuple[Sequence[Demonstration], str]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one draft shows."""
+
+    demonstrations: Sequence[Demonstration]
+    why: str
+    rule: Rule | None = None
+    """The list of answers, where the draft states it too."""
 
 
 def _pool(brief: Brief, labelled: bool) -> list[Example]:
     """Train examples that can be demonstrations: answered, of usual length, each text once, none with two answers.
 
-    At most `_POOL` per label (or `_PLAIN_POOL` in all), failed ones first.
+    At most `_POOL` per label (or `_PLAIN_POOL` in all), failed ones first. Where a label has rows enough, those that
+    the critique is about stay out: drafts are measured on them, and a row that the prompt shows proves nothing.
     """
     answers: dict[str, set[str]] = defaultdict(set)
     first: dict[str, Example] = {}
@@ -84,9 +93,22 @@ def _pool(brief: Brief, labelled: bool) -> list[Example]:
     found = _of_usual_length([example for key, example in first.items() if len(answers[key]) == 1])
     random.Random(brief.seed).shuffle(found)  # noqa: S311 - no secret
     found.sort(key=lambda example: example.id not in brief.failed)
-    groups = _by_label(found).values() if labelled else [range(len(found))]
-    kept = [found[i] for group in groups for i in group[: _POOL if labelled else _PLAIN_POOL]]
+    if labelled:
+        kept = [row for group in _groups(found) for row in _unmeasured(group, brief)[:_POOL]]
+    else:
+        kept = found[:_PLAIN_POOL]
     return [example for example in kept if _safe(example, brief.parent)]
+
+
+def _groups(rows: Sequence[Example]) -> list[list[Example]]:
+    return [[rows[i] for i in indices] for indices in _by_label(rows).values()]
+
+
+def _unmeasured(rows: list[Example], brief: Brief) -> list[Example]:
+    """One label's rows without those of the critique, if that leaves a choice."""
+    measured = {id_ for mode in brief.modes for id_ in mode.examples} | {row.id for row in brief.kept}
+    others = [row for row in rows if row.id not in measured]
+    return others if len(others) > max(size for size, _ in _CHOICES) else rows
 
 
 def _of_usual_length(examples: list[Example]) -> list[Example]:
@@ -113,27 +135,60 @@ def _shown(example: Example) -> Demonstration:
     return Demonstration(example.inputs, as_text(example.expected), example.id)
 
 
-def _fitting(parent: Prompt, demos: Sequence[Demonstration]) -> Prompt:
-    """The parent with these demonstrations instead of its own, the last ones cut until the contract is kept."""
-    for size in range(len(demos), 0, -1):
-        prompt = replace(parent, demonstrations=tuple(demos[:size]))
-        if not violations(prompt, parent):
-            return prompt
+def answers_rule(brief: Brief, labels: Sequence[str]) -> Rule | None:
+    """The rule that lists the answers; None where the prompt names them all, or where the list is too long for a rule.
+
+    Small models that see demonstrations alone make up answers of the same kind.
+    """
+    text = f"Answer with exactly one of these labels and nothing else: {', '.join(sorted(labels))}."
+    named = all(says(brief.parent.learned_text(), label) for label in labels)
+    first = {row.expected: row.id for row in reversed(brief.train)}
+    rule = Rule(text, tuple(first[label] for label in sorted(labels)))
+    if named or len(text) > MAX_RULE_LENGTH or _broken(brief.parent, Plan((), "", rule)):
+        return None
+    return rule
+
+
+def _fitting(parent: Prompt, plan: Plan) -> Prompt:
+    """The parent with what the plan shows instead of its own, the last ones cut until the contract is kept."""
+    for size in range(len(plan.demonstrations), 0, -1):
+        smaller = replace(plan, demonstrations=plan.demonstrations[:size])
+        if not _broken(parent, smaller):
+            return _with(parent, smaller)
     return parent
 
 
-def _labelled(brief: Brief, pool: Sequence[Example]) -> Iterator[Plan]:
+def _with(parent: Prompt, plan: Plan) -> Prompt:
+    rules = parent.rules if plan.rule is None else (*parent.rules, plan.rule)
+    return replace(parent, rules=rules, demonstrations=tuple(plan.demonstrations))
+
+
+def _broken(parent: Prompt, plan: Plan) -> list[str]:
+    return violations(_with(parent, plan), parent)
+
+
+def _labelled(brief: Brief, pool: Sequence[Example], listing: Rule | None) -> Iterator[Plan]:
     """Fresh choices of different size; where the parent has demonstrations already, also what it fails on added."""
     own = brief.parent.demonstrations
+    choices = _choices(random.Random(brief.seed))  # noqa: S311 - no secret
     for i in range(_ATTEMPTS):
         rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
         if own and i % 2 == 0:
             added = _for_failed(brief, pool, rng)
-            yield (*own, *added), f"adds demonstrations of what the parent fails: {_answers(added)}"
+            yield Plan((*own, *added), f"adds demonstrations of what the parent fails: {_answers(added)}")
         else:
-            size = _PER_LABEL[(i // 2 if own else i) % len(_PER_LABEL)]
+            size, listed = next(choices)
+            rule = listing if listed else None
             shown = _interleaved(_per_label(pool, size, rng), rng)
-            yield shown, f"representative demonstrations, {size} for each of: {_answers(shown)}"
+            why = f"representative demonstrations, {size} for each of: {_answers(shown)}"
+            yield Plan(shown, f"{why}; and the list of answers" if rule else why, rule)
+
+
+def _choices(rng: random.Random) -> Iterator[tuple[int, bool]]:
+    """How many demonstrations per label, and whether with the list of answers: the usual best first, then by chance."""
+    while True:
+        yield _CHOICES[0]
+        yield from rng.sample(_CHOICES[1:], len(_CHOICES) - 1)
 
 
 def _per_label(pool: Sequence[Example], size: int, rng: random.Random) -> list[list[Example]]:
@@ -153,18 +208,15 @@ def _for_failed(brief: Brief, pool: Sequence[Example], rng: random.Random) -> li
     """For each label that the parent fails on, the row most like its failed ones that the prompt does not show yet."""
     shown = {demo.source for demo in brief.parent.demonstrations}
     rows = _subset([row for row in pool if row.id not in shown], rng)
-    indices = _by_label(rows)
-    failed = _by_label([row for row in pool if row.id in brief.failed])
-    missed = sorted((label for label in failed if label in indices), key=lambda label: -len(failed[label]))
-    likeness = similarities([_text(row) for row in rows])
+    failed = [row for row in brief.train if row.id in brief.failed and row.expected is not None][:_PLAIN_POOL]
+    likeness = similarities([_text(row) for row in [*rows, *failed]])
+    indices, missed = _by_label(rows), _by_label(failed)
     added: list[Demonstration] = []
-    for label in missed[:_MOST_ADDED]:
-        own = indices[label]
-        wrong = [at for at in own if rows[at].id in brief.failed] or own
-        others = [at for other, at in indices.items() if other != label]
-        penalty = _confusable(likeness, own, others)
-        best = max(range(len(own)), key=lambda i: float(likeness[own[i], wrong].mean()) - penalty[i])
-        added.append(_shown(rows[own[best]]))
+    for label in sorted(missed, key=lambda label: -len(missed[label]))[:_MOST_ADDED]:
+        if own := indices.get(label):
+            penalty = _confusable(likeness, own, [at for other, at in indices.items() if other != label])
+            near = likeness[own][:, [len(rows) + at for at in missed[label]]].mean(axis=1)
+            added.append(_shown(rows[own[max(range(len(own)), key=lambda i: float(near[i]) - penalty[i])]]))
     rng.shuffle(added)
     return added
 
@@ -216,7 +268,7 @@ def _unlabelled(brief: Brief, pool: Sequence[Example]) -> Iterator[Plan]:
         size = _UNLABELLED[i % len(_UNLABELLED)]
         chosen = _diverse([*failed, *(row for row in rows if row.id not in brief.failed)], len(failed), size)
         demos = tuple(_shown(row) for row in chosen)
-        yield ((*own, *demos) if extends else demos), f"{len(demos)} different demonstrations, failed examples first"
+        yield Plan((*own, *demos) if extends else demos, f"{len(demos)} different demonstrations, failed ones first")
 
 
 def _diverse(rows: Sequence[Example], failed: int, size: int) -> list[Example]:

@@ -52,7 +52,7 @@ def paired_test(candidate: Sequence[float], incumbent: Sequence[float]) -> Paire
     n = len(candidate)
     if n == 0:
         return PairedTest(0.0, Interval(-1.0, 1.0), 1.0, "mcnemar_exact", 0)
-    differences = np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float)
+    differences = _differences(candidate, incumbent)
     binary = is_binary(candidate) and is_binary(incumbent)
     return PairedTest(
         difference=float(differences.mean()),
@@ -65,10 +65,15 @@ def paired_test(candidate: Sequence[float], incumbent: Sequence[float]) -> Paire
 
 def one_sided_p(candidate: Sequence[float], incumbent: Sequence[float]) -> float:
     """p-value of "the candidate is no better", by the tests of `paired_test`."""
-    differences = np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float)
+    differences = _differences(candidate, incumbent)
     if not len(differences) or differences.sum() <= 0:
         return 1.0
     return _p_value(differences, is_binary(candidate) and is_binary(incumbent)) / 2
+
+
+def _differences(candidate: Sequence[float], incumbent: Sequence[float]) -> NDArray[np.float64]:
+    """Pair by pair, without the last bits that subtraction leaves behind (equal differences have to be equal)."""
+    return np.round(np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float), 12)
 
 
 def _p_value(differences: NDArray[np.float64], binary: bool) -> float:
@@ -79,9 +84,9 @@ def _p_value(differences: NDArray[np.float64], binary: bool) -> float:
 
 def mcnemar(wins: int, losses: int) -> float:
     """Two-sided p-value of the exact McNemar test: discordant pairs against a fair coin."""
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(wins, wins + losses, 0.5).pvalue) if wins + losses else 1.0
+    return min(1.0, 2 * float(bdtr(min(wins, losses), wins + losses, 0.5)))
 
 
 def is_binary(scores: Sequence[float]) -> bool:

@@ -60,6 +60,18 @@ def test_equal_counts_stand_in_example_order() -> None:
     assert [mode.examples for mode in failure_modes(rows[::-1], 2000)] == [("e2",), ("e1",)]
 
 
+def test_a_title_leaves_out_what_only_one_row_says() -> None:
+    rows = [
+        row(
+            1, wrong("expected `shipping`, got 'I'm sorry to hear that': not one of the six labels"), output="I'm sorry"
+        ),
+        row(2, wrong("expected `shipping`, got 'Sure!': not one of the six labels"), output="Sure!"),
+    ]
+    (mode,) = failure_modes(rows, 2000)
+    assert mode.title == "label_set: expected `shipping`, got …: not one of the six labels"
+    assert "'Sure!'" in failure_modes(rows[1:], 2000)[0].title
+
+
 def test_judges_and_labels_are_never_mixed() -> None:
     rows = [
         row(1, wrong("the answer is wrong", judge="a"), wrong("the answer is wrong", judge="b")),

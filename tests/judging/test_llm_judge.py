@@ -127,7 +127,7 @@ async def test_explanation_is_asked_for_before_the_label_and_the_suggestion_last
     model = JudgeModel(GOOD)
     await LLMJudge(load_judge_file("correctness"), model).judge(EXAMPLE, run("Paris"))
     text = "\n".join(message.content for message in model.asked[0])
-    tail = text[text.rindex("Choose one:") :] + json.dumps(model.schema)
+    tail = text[text.rindex("Which one") :] + json.dumps(model.schema)
     assert tail.index("explanation") < tail.index("label") < tail.index("suggestion")
 
 

@@ -38,6 +38,25 @@ async def test_drafts_differ_and_the_seed_decides_them() -> None:
     assert first != [draft.prompt.digest for draft in await demos.propose(replace(brief, seed=8), 4)]
 
 
+async def test_the_answers_are_listed_where_the_prompt_does_not_name_them() -> None:
+    brief = topic_brief()
+    listed = "Answer with exactly one of these labels and nothing else: account, billing, shipping, technical."
+    (draft,) = await demos.propose(brief, 1)
+    assert [rule.text for rule in draft.prompt.rules] == [listed]
+    assert set(draft.prompt.rules[0].sources) <= {row.id for row in brief.train}
+    told = replace(brief, parent=Prompt.of("Say account, billing, shipping or technical."))
+    assert all(draft.prompt.rules == () for draft in await demos.propose(told, 4))
+
+
+async def test_rows_that_measure_a_draft_are_not_shown_by_it() -> None:
+    """A draft is gated on the rows of the critique; to show them would be to copy the answers."""
+    brief = replace(topic_brief(), train=train_rows(16))
+    measured = {id_ for mode in brief.modes for id_ in mode.examples}
+    drafts = await demos.propose(brief, 5)
+    assert drafts
+    assert all(demo.source not in measured for draft in drafts for demo in draft.prompt.demonstrations)
+
+
 async def test_each_demonstration_names_its_train_example() -> None:
     """Invariant 11."""
     brief = topic_brief()
@@ -50,7 +69,7 @@ async def test_each_demonstration_names_its_train_example() -> None:
 
 async def test_what_stands_for_its_own_label_is_preferred() -> None:
     odd = Example("odd", {"message": "hello, about the crash of my parcel invoice password"}, "shipping")
-    brief = Brief(Prompt.of("Answer."), (), train=[odd, *train_rows(8)], seed=1)
+    brief = Brief(Prompt.of("Answer."), (), train=[odd, *train_rows(16)], seed=1)
     for draft in await demos.propose(brief, 4):
         assert "odd" not in [demo.source for demo in draft.prompt.demonstrations]
 

@@ -43,7 +43,7 @@ def test_equal_graded_differences_do_not_pretend_to_certainty() -> None:
 def test_graded_scores_use_a_permutation_test() -> None:
     rng = np.random.default_rng(0)
     old = rng.uniform(0, 0.8, 40)
-    test = paired_test(list(old + 0.1), list(old))
+    test = paired_test(list(old + rng.uniform(0, 0.2, 40)), list(old))
     assert test.test == "permutation"
     assert test.p_value < 0.001
     assert test.ci95.low <= test.difference <= test.ci95.high

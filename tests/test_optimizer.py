@@ -1,0 +1,166 @@
+"""The loop on a task whose best prompt is known, through the public API."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+
+import promptlearn
+from promptlearn import Budget, RunResult
+from promptlearn.errors import BudgetSpent, ConfigError, TooManyErrors
+from promptlearn.models.scripted import ScriptedModel
+from promptlearn.report import load_run
+from promptlearn.runlog import Event
+from promptlearn.store import open_store
+
+
+def learn(store: Path, **changes: Any) -> RunResult:
+    arguments: dict[str, Any] = {
+        "task": synthetic.task_model(),
+        "inputs": ["message"],
+        "expected": "tag",
+        "reviews": synthetic.house_rules(),
+        "proposers": ["rules", "demos"],
+        "store": store / "store.db",
+        "budget": Budget(task_calls=2000),
+    }
+    return promptlearn.optimize(synthetic.SEED, synthetic.rows(), **(arguments | changes))
+
+
+def outcome(result: RunResult) -> dict[str, Any]:
+    """What has to be the same whenever the run is the same."""
+    document = result.to_json()
+    return {key: document[key] for key in ("decision", "stop_reason", "baseline", "delta", "candidates")} | {
+        "best": [document["best"]["digest"], document["best"]["test"]]
+    }
+
+
+def test_it_learns_the_hidden_rules_and_proves_it(tmp_path: Path) -> None:
+    result = learn(tmp_path)
+    assert result.decision == "improved"
+    assert result.baseline.score == 0.0
+    assert result.best.score == 1.0
+    assert result.delta.p_value < 1e-6
+    assert result.test_reads == 1
+    assert result.best_path is not None
+    assert Path(result.best_path).exists()
+
+
+def test_every_learned_part_names_where_it_came_from_and_what_it_is_worth(tmp_path: Path) -> None:
+    """Invariant 11."""
+    prompt = learn(tmp_path).prompt
+    parts = [*prompt.rules, *prompt.demonstrations]
+    assert parts
+    for rule in prompt.rules:
+        assert rule.sources
+    for demo in prompt.demonstrations:
+        assert demo.source
+    assert all(part.effect is not None and part.effect.score > 0 for part in parts)
+
+
+def test_a_task_that_no_prompt_helps_keeps_the_baseline(tmp_path: Path) -> None:
+    """Invariant 7: no proof, no change."""
+    stubborn = ScriptedModel(lambda messages: "shipping", identity="stubborn")
+    result = learn(tmp_path, task=stubborn)
+    assert result.decision == "not_proven"
+    assert result.prompt.learned_text() == synthetic.SEED
+    assert result.best_digest == result.baseline_digest
+
+
+def test_decisions_do_not_depend_on_concurrency_or_latency(tmp_path: Path) -> None:
+    """Invariant 8."""
+    outcomes = []
+    for concurrency, seed in ((1, 0), (8, 1), (64, 2)):
+        rng = random.Random(seed)
+        model = synthetic.task_model(latency=lambda messages, rng=rng: rng.random() / 300)
+        outcomes.append(outcome(learn(tmp_path / str(concurrency), task=model, concurrency=concurrency)))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+
+
+def test_a_second_run_over_the_same_journal_pays_nothing_and_decides_the_same(tmp_path: Path) -> None:
+    """Invariant 3."""
+    model = synthetic.task_model()
+    first = learn(tmp_path, task=model)
+    paid = len(model.calls)
+    second = learn(tmp_path, task=model)
+    assert len(model.calls) == paid
+    assert outcome(first) == outcome(second)
+    assert second.usage["task"].calls == 0
+    assert second.usage["task"].cached_calls == first.usage["task"].calls + first.usage["task"].cached_calls
+    assert second.run_id != first.run_id
+
+
+@pytest.mark.parametrize("cap", [150, 200, 333, 500])
+def test_a_call_cap_is_never_exceeded_and_the_test_is_still_read(tmp_path: Path, cap: int) -> None:
+    """Invariant 1."""
+    model = synthetic.task_model()
+    result = learn(tmp_path, task=model, budget=Budget(task_calls=cap), concurrency=64)
+    assert len(model.calls) <= cap
+    assert result.baseline.n > 0
+    assert result.baseline.errors == 0
+
+
+def test_a_budget_too_small_for_the_test_is_refused_before_the_first_call(tmp_path: Path) -> None:
+    model = synthetic.task_model()
+    with pytest.raises(ConfigError, match=r"budget\.task_calls = 20 is too small"):
+        learn(tmp_path, task=model, budget=Budget(task_calls=20))
+    assert model.calls == []
+
+
+def test_a_stopped_run_goes_on_with_a_larger_budget_and_reaches_the_same_end(tmp_path: Path) -> None:
+    """Invariant 3: what the small budget paid for is not paid again."""
+    whole = learn(tmp_path / "whole", task=synthetic.task_model())
+    model = synthetic.task_model()
+    with pytest.raises(BudgetSpent):
+        learn(tmp_path / "parts", task=model, budget=Budget(tokens=3000))
+    stopped = len(model.calls)
+    assert stopped > 0
+    rest = learn(tmp_path / "parts", task=model)
+    assert outcome(rest) == outcome(whole)
+    assert rest.usage["task"].cached_calls >= stopped
+
+
+def test_a_dollar_cap_without_prices_is_refused(tmp_path: Path) -> None:
+    """Invariant 1: an unknown price with a dollar cap is refused before the first call."""
+
+    class Priceless(ScriptedModel):
+        price = None  # type: ignore[assignment]
+
+    with pytest.raises(ConfigError, match="nobody knows the price"):
+        learn(tmp_path, task=Priceless(synthetic.answer, identity="priceless"), budget=Budget(usd=1))
+
+
+def test_a_model_that_answers_nothing_stops_the_run_and_scores_nothing(tmp_path: Path) -> None:
+    """Invariant 4."""
+    with pytest.raises(TooManyErrors, match="empty"):
+        learn(tmp_path, task=ScriptedModel(lambda messages: "", identity="mute"))
+    with open_store(tmp_path / "store.db") as store:
+        report = load_run(store)
+        assert report.summary.state == "failed"
+        assert all(row.mean is None for one in report.candidates for row in one.scores)
+
+
+def test_observers_see_the_run(tmp_path: Path) -> None:
+    events: list[Event] = []
+    learn(tmp_path, observer=events.append)
+    kinds = [event.kind for event in events]
+    assert kinds[0] == "started"
+    assert kinds[-1] == "finished"
+    assert {"round", "critique", "proposed", "gate", "decision", "test", "row"} <= set(kinds)
+
+
+async def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
+    """As in a notebook: the sync call in a thread of its own, the async one as it is."""
+    assert learn(tmp_path / "sync").decision == "improved"
+    result = await promptlearn.aoptimize(
+        synthetic.SEED,
+        synthetic.rows(),
+        task=synthetic.task_model(),
+        inputs=["message"],
+        expected="tag",
+        reviews=synthetic.house_rules(),
+        store=tmp_path / "async.db",
+    )
+    assert result.decision == "improved"
