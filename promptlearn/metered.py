@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Protocol
 
-from promptlearn.errors import ModelError, SystemicError
+from promptlearn.errors import ModelError
 from promptlearn.ledger import Charge, Ledger, Reservation
 from promptlearn.models.base import Model, Price, Reply, Sampling
-from promptlearn.models.retries import RetryPolicy
+from promptlearn.models.retries import RetryPolicy, outlived
 from promptlearn.records import Json, Message, Role, Usage
 from promptlearn.store.journal import call_key
 from promptlearn.tokens import token_bound
@@ -46,6 +46,7 @@ class MeteredModel:
         self._ledger = ledger
         self._slots = slots
         self._retries = retries
+        self._reached = False
         self._in_flight: dict[str, asyncio.Future[Reply]] = {}
 
     @property
@@ -136,13 +137,15 @@ class MeteredModel:
                     reply = await self._inner.complete(messages, sampling, schema, repeat)
             except ModelError as error:
                 self._settle_failure(reservation, error)
-                delay = None if isinstance(error, SystemicError) else self._retries.delay(error, attempt)
+                self._reached = self._reached or error.kind != "connection"
+                delay = self._retries.delay(error, attempt)
                 if delay is None:
-                    raise
+                    raise outlived(error, self._reached) from None
             except BaseException:
                 self._ledger.cancel(reservation)
                 raise
             else:
+                self._reached = True
                 self._ledger.settle(reservation, reply.usage)
                 return reply
             await asyncio.sleep(delay)

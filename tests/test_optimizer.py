@@ -1,6 +1,7 @@
 """The loop on a task whose best prompt is known, through the public API."""
 
 import random
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import promptlearn
 from promptlearn import Budget, RunResult
 from promptlearn.errors import BudgetSpent, ConfigError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
+from promptlearn.records import Message
 from promptlearn.report import load_run
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
@@ -27,6 +29,11 @@ def learn(store: Path, **changes: Any) -> RunResult:
         "budget": Budget(task_calls=2000),
     }
     return promptlearn.optimize(synthetic.SEED, synthetic.rows(), **(arguments | changes))
+
+
+def jitter(seed: int) -> Callable[[Sequence[Message]], float]:
+    rng = random.Random(seed)
+    return lambda messages: rng.random() / 300
 
 
 def outcome(result: RunResult) -> dict[str, Any]:
@@ -51,13 +58,13 @@ def test_it_learns_the_hidden_rules_and_proves_it(tmp_path: Path) -> None:
 def test_every_learned_part_names_where_it_came_from_and_what_it_is_worth(tmp_path: Path) -> None:
     """Invariant 11."""
     prompt = learn(tmp_path).prompt
-    parts = [*prompt.rules, *prompt.demonstrations]
-    assert parts
+    effects = [rule.effect for rule in prompt.rules] + [demo.effect for demo in prompt.demonstrations]
+    assert effects
     for rule in prompt.rules:
         assert rule.sources
     for demo in prompt.demonstrations:
         assert demo.source
-    assert all(part.effect is not None and part.effect.score > 0 for part in parts)
+    assert all(effect is not None and effect.score > 0 for effect in effects)
 
 
 def test_a_task_that_no_prompt_helps_keeps_the_baseline(tmp_path: Path) -> None:
@@ -73,8 +80,7 @@ def test_decisions_do_not_depend_on_concurrency_or_latency(tmp_path: Path) -> No
     """Invariant 8."""
     outcomes = []
     for concurrency, seed in ((1, 0), (8, 1), (64, 2)):
-        rng = random.Random(seed)
-        model = synthetic.task_model(latency=lambda messages, rng=rng: rng.random() / 300)
+        model = synthetic.task_model(latency=jitter(seed))
         outcomes.append(outcome(learn(tmp_path / str(concurrency), task=model, concurrency=concurrency)))
     assert outcomes[0] == outcomes[1] == outcomes[2]
 

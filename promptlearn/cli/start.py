@@ -102,11 +102,11 @@ def _copy_example(folder: Path) -> None:
 
 def _starter(folder: Path, prompt: Path, data: Path, model: str) -> str:
     """A configuration for these files; columns are guessed from their names and said so."""
-    from promptlearn.dataset.rows import open_table
+    from promptlearn.dataset import load_columns
     from promptlearn.prompt import read_prompt
 
     read_prompt(prompt)
-    columns = list(open_table(data).columns)
+    columns = list(load_columns(data))
     expected = next((name for name in columns if name.lower() in EXPECTED_NAMES), columns[-1])
     group = next((name for name in columns if name.lower() in GROUP_NAMES), None)
     inputs = [name for name in columns if name not in {expected, group}] or [columns[0]]

@@ -16,8 +16,6 @@ from promptlearn.records import Example, Rollout, Verdict, as_text
 _WORD = re.compile(r"\w+")
 _ALIKE = 0.5
 """Weighted word overlap from which two critiques count as one failure mode."""
-_SHORT_ANSWER = 5
-"""Outputs of so few words are answers (a label, a number), and part of what a critique says."""
 _STOP_WORDS = frozenset(
     _WORD.findall(
         "a an and are as at be been but by did do does for from had has have he her his i if in into is it its me my "
@@ -95,15 +93,15 @@ def _overlap(a: frozenset[str], b: frozenset[str], weights: Mapping[str, float])
 
 
 def _own_words(critique: Critique) -> frozenset[str]:
-    """What the critique says beyond quoting the material: its words without those of the input and a long output."""
-    verdict, row = critique.verdict, critique.row
+    """What the critique says beyond quoting the row: its words without those of input and output.
+
+    What was expected stays: rows that miss the same answer belong together.
+    """
+    verdict, example = critique.verdict, critique.row.example
     said = _words(f"{verdict.explanation} {verdict.suggestion or ''}") - _STOP_WORDS
-    quoted = _words(" ".join(as_text(value) for value in row.example.inputs.values()))
-    answer = _words(row.rollout.output)
-    if len(answer) > _SHORT_ANSWER:
-        quoted |= answer
-    expected = _words(as_text(row.example.expected)) if row.example.expected is not None else frozenset[str]()
-    return (said - (quoted - expected)) or said
+    quoted = _words(" ".join([*(as_text(value) for value in example.inputs.values()), critique.row.rollout.output]))
+    expected = "" if example.expected is None else as_text(example.expected)
+    return (said - (quoted - _words(expected))) or said
 
 
 def _words(text: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ choice is diverse, failed rows first. Drafts differ in how many they choose and 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -48,23 +49,28 @@ class DemosProposer:
     name = "demos"
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
-        labels = answer_set(brief.train)
-        pool = _pool(brief, bool(labels))
-        if not pool:
-            return []
-        plans = _labelled(brief, pool, answers_rule(brief, labels)) if labels else _unlabelled(brief, pool)
-        drafts: dict[str, Draft] = {}
-        for plan in plans:
-            prompt = _fitting(brief.parent, plan)
-            if prompt.demonstrations and prompt.demonstrations != brief.parent.demonstrations:
-                drafts.setdefault(prompt.digest, Draft(prompt, plan.why))
-            if len(drafts) >= count:
-                break
-        return list(drafts.values())[:count]
+        # Likeness takes the square of the rows: seconds, for many labels, in which calls under way must go on.
+        return await asyncio.to_thread(_drafts, brief, count)
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
         """None: what breaks the contract was already left out."""
         return None
+
+
+def _drafts(brief: Brief, count: int) -> list[Draft]:
+    labels = answer_set(brief.train)
+    pool = _pool(brief, bool(labels))
+    if not pool:
+        return []
+    plans = _labelled(brief, pool, answers_rule(brief, labels)) if labels else _unlabelled(brief, pool)
+    drafts: dict[str, Draft] = {}
+    for plan in plans:
+        prompt = _fitting(brief.parent, plan)
+        if prompt.demonstrations and prompt.demonstrations != brief.parent.demonstrations:
+            drafts.setdefault(prompt.digest, Draft(prompt, plan.why))
+        if len(drafts) >= count:
+            break
+    return list(drafts.values())[:count]
 
 
 @dataclass(frozen=True, slots=True)

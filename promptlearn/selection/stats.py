@@ -73,7 +73,8 @@ def one_sided_p(candidate: Sequence[float], incumbent: Sequence[float]) -> float
 
 def _differences(candidate: Sequence[float], incumbent: Sequence[float]) -> NDArray[np.float64]:
     """Pair by pair, without the last bits that subtraction leaves behind (equal differences have to be equal)."""
-    return np.round(np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float), 12)
+    differences: NDArray[np.float64] = np.asarray(candidate, dtype=float) - np.asarray(incumbent, dtype=float)
+    return differences.round(12)
 
 
 def _p_value(differences: NDArray[np.float64], binary: bool) -> float:

@@ -63,7 +63,9 @@ def test_equal_counts_stand_in_example_order() -> None:
 def test_a_title_leaves_out_what_only_one_row_says() -> None:
     rows = [
         row(
-            1, wrong("expected `shipping`, got 'I'm sorry to hear that': not one of the six labels"), output="I'm sorry"
+            1,
+            wrong("expected `shipping`, got 'I'm sorry to hear that': not one of the six labels"),
+            output="I'm sorry to hear that",
         ),
         row(2, wrong("expected `shipping`, got 'Sure!': not one of the six labels"), output="Sure!"),
     ]

@@ -1,0 +1,5 @@
+"""`python -m promptlearn` is the `promptlearn` command."""
+
+from promptlearn.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""One paid call: journal first, every attempt on the ledger, failures never kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from promptlearn.errors import BudgetSpent, ModelError, SystemicError
+from promptlearn.ledger import Budget, Ledger
+from promptlearn.metered import MeteredModel
+from promptlearn.models.base import Price, Reply, Sampling
+from promptlearn.models.retries import RetryPolicy
+from promptlearn.models.scripted import Script, Scripted, ScriptedModel
+from promptlearn.records import Message, Usage
+from promptlearn.store import Store, open_store
+
+ASK = [Message("user", "Where is my parcel?")]
+AT_ONCE = RetryPolicy(first=0.0, longest=0.0)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    with open_store(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def meter(store: Store) -> Callable[..., MeteredModel]:
+    def make(model: ScriptedModel, ledger: Ledger, retries: RetryPolicy = AT_ONCE) -> MeteredModel:
+        return MeteredModel(model, "task", store.journal, ledger, asyncio.Semaphore(4), retries)
+
+    return make
+
+
+def scripted(script: Script) -> ScriptedModel:
+    return ScriptedModel(script, identity="scripted/test")
+
+
+async def test_a_known_reply_is_not_paid_for_again(meter: Callable[..., MeteredModel]) -> None:
+    """Invariant 2: it is in the journal before its caller sees it."""
+    model, ledger = scripted(lambda messages: "shipping"), Ledger()
+    first = await meter(model, ledger).complete(ASK)
+    again = await meter(model, ledger).complete(ASK)
+    assert first.text == again.text == "shipping"
+    assert len(model.calls) == 1
+    assert (ledger.usage("task").calls, ledger.usage("task").cached_calls) == (1, 1)
+    assert ledger.spent("task").calls == 2
+
+
+async def test_equal_calls_at_the_same_time_are_paid_for_once(meter: Callable[..., MeteredModel]) -> None:
+    model, ledger = ScriptedModel(lambda messages: "ok", identity="x", latency=0.01), Ledger()
+    metered = meter(model, ledger)
+    replies = await asyncio.gather(*(metered.complete(ASK) for _ in range(8)))
+    assert {reply.text for reply in replies} == {"ok"}
+    assert len(model.calls) == 1
+
+
+async def test_sampling_schema_and_repeat_tell_calls_apart(meter: Callable[..., MeteredModel]) -> None:
+    model = scripted(lambda messages: "ok")
+    metered = meter(model, Ledger())
+    await metered.complete(ASK)
+    await metered.complete(ASK, Sampling(temperature=1))
+    await metered.complete(ASK, schema={"type": "object"})
+    await metered.complete(ASK, repeat=1)
+    assert len(model.calls) == 4
+
+
+async def test_transient_failures_are_retried_and_not_kept(meter: Callable[..., MeteredModel], store: Store) -> None:
+    """Invariant 4. A 429 costs nothing; a time-out may have, so it counts as a call."""
+    script: list[Scripted] = [ModelError("rate_limit", "slow down"), ModelError("timeout", "no answer"), "at last"]
+    model, ledger = scripted(script), Ledger()
+    reply = await meter(model, ledger).complete(ASK)
+    assert reply.text == "at last"
+    assert ledger.spent("task").calls == 2
+
+
+async def test_what_fails_for_good_is_raised_and_can_be_asked_again(meter: Callable[..., MeteredModel]) -> None:
+    script: list[Scripted] = [ModelError("bad_request", "no"), "yes"]
+    model = scripted(script)
+    metered = meter(model, Ledger())
+    with pytest.raises(ModelError, match="no"):
+        await metered.complete(ASK)
+    assert (await metered.complete(ASK)).text == "yes"
+
+
+async def test_systemic_failures_are_not_retried(meter: Callable[..., MeteredModel]) -> None:
+    script: list[Scripted] = [SystemicError("auth", "wrong key"), "never"]
+    model = scripted(script)
+    with pytest.raises(SystemicError):
+        await meter(model, Ledger()).complete(ASK)
+    assert len(model.calls) == 1
+
+
+async def test_an_endpoint_that_was_never_reached_stops_the_run(meter: Callable[..., MeteredModel]) -> None:
+    model = scripted(lambda messages: ModelError("connection", "refused"))
+    with pytest.raises(SystemicError, match="refused"):
+        await meter(model, Ledger()).complete(ASK)
+
+
+async def test_retries_stay_within_the_budget(meter: Callable[..., MeteredModel]) -> None:
+    """Invariant 1: an attempt that may have been billed is on the ledger before the next one is made."""
+    model, ledger = scripted(lambda messages: ModelError("timeout", "no answer")), Ledger(Budget(calls=2))
+    with pytest.raises(BudgetSpent):
+        await meter(model, ledger).complete(ASK)
+    assert len(model.calls) == 2
+
+
+async def test_a_reply_costs_what_its_usage_says(meter: Callable[..., MeteredModel]) -> None:
+    class Paid(ScriptedModel):
+        price = Price(1.0, 2.0)
+
+    usage = Usage(calls=1, input_tokens=10, output_tokens=5, cost_usd=0.00002)
+    ledger = Ledger(Budget(usd=1))
+    await meter(Paid([Reply("ok", usage=usage)], identity="paid"), ledger).complete(ASK)
+    assert ledger.spent("task").usd == pytest.approx(0.00002)
+    assert ledger.usage("task").cost_usd == pytest.approx(0.00002)
+
+
+async def test_a_cancelled_call_gives_its_reservation_back(meter: Callable[..., MeteredModel]) -> None:
+    model, ledger = ScriptedModel(lambda messages: "late", identity="slow", latency=5), Ledger(Budget(calls=1))
+    call = asyncio.create_task(meter(model, ledger).complete(ASK))
+    await asyncio.sleep(0.05)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert ledger.affordable_calls("task") == 1
