@@ -24,7 +24,7 @@ JUDGE_TOKENS, META_TOKENS = 768, 2048
 class Section(BaseModel):
     """A part of the file; an unknown key is an error, not a silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class PromptConfig(Section):
@@ -51,9 +51,13 @@ class SplitConfig(Section):
     """Shares of the rows, or the name of a column that says train, validation or test."""
 
     train: float = Field(0.4, ge=0, le=1)
+    """Learned from."""
     validation: float = Field(0.3, gt=0, le=1)
+    """Raced on."""
     test: float = Field(0.3, gt=0, le=1)
+    """Read once, at the end."""
     column: str | None = None
+    """Column that holds `train`, `validation` or `test`, instead of shares."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> SplitConfig:
@@ -68,8 +72,11 @@ class LimitConfig(Section):
     """At most so many rows of each split."""
 
     train: int | None = Field(None, gt=0)
+    """Rows of the train split."""
     validation: int | None = Field(None, gt=0)
+    """Rows of the validation split."""
     test: int | None = Field(None, gt=0)
+    """Rows of the test split."""
 
 
 class DataConfig(Section):
@@ -84,18 +91,26 @@ class DataConfig(Section):
     id: str | None = None
     """Column of stable ids; by default an id is the hash of the inputs."""
     metadata: tuple[str, ...] = ()
+    """Further columns to keep with each example, for reports."""
     domain: str | None = None
+    """Column that says which part of the product a row is about."""
     encoding: str = "utf-8"
+    """Of text files; a byte-order mark is understood."""
     split: SplitConfig = SplitConfig()
+    """How rows are dealt out."""
     limit: LimitConfig = LimitConfig()
+    """Fewer rows, for a cheaper run."""
 
 
 class PriceConfig(Section):
     """US dollars per million tokens."""
 
     input: float = Field(ge=0)
+    """Tokens read."""
     output: float = Field(ge=0)
+    """Tokens written."""
     cached: float | None = Field(None, ge=0)
+    """Tokens read from the provider's prompt cache; by default as `input`."""
 
 
 class ModelConfig(Section):
@@ -106,14 +121,19 @@ class ModelConfig(Section):
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; keys themselves never stand here."""
     max_tokens: int | None = Field(None, gt=0)
+    """Of one reply; by default 512 (task), 768 (judge), 2048 (meta)."""
     temperature: float | None = Field(None, ge=0)
+    """By default 0, and 0.7 for meta."""
     top_p: float | None = Field(None, gt=0, le=1)
+    """Nucleus sampling; left to the endpoint by default."""
     seed: int | None = None
+    """Sent to endpoints that take one."""
     timeout: float = Field(120, gt=0)
     """Seconds for one call."""
     context: int = Field(4096, gt=0)
     """Tokens per slot of a local model."""
     price: PriceConfig | None = None
+    """Needed for `budget.usd`; without it the cost is unknown, not zero."""
 
 
 def _named(value: Any, key: str) -> Any:
@@ -136,9 +156,11 @@ class JudgeConfig(Section):
     use: str
     """A code judge, a name from judges/, a path to YAML, or `module:function`."""
     weight: float = Field(1.0, ge=0)
+    """Its part in the mean of the judges' scores."""
     veto: bool = False
     """If this judge does not pass an example, the example scores 0."""
     options: dict[str, Json] = Field(default_factory=dict)
+    """The judge's own settings, such as `labels`, `pattern` or `tolerance`."""
 
 
 NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: _named(value, "use"))]
@@ -150,7 +172,9 @@ class SearchConfig(Section):
     proposers: tuple[ProposerName, ...] | None = None
     """By default all that can work: `rules` and `demos`, and `rewrite` and `edit` where `models.meta` is set."""
     concurrency: int = Field(16, ge=1, le=1024)
+    """Calls at the same time, over all roles; slots of a local model."""
     seed: int = 0
+    """The only source of chance."""
     rounds: int = Field(8, ge=0)
     """Rounds of proposing at most."""
     patience: int = Field(3, ge=1)
@@ -173,27 +197,40 @@ class BudgetConfig(Section):
     """Caps over all roles together; the run stops before the first call that might exceed one."""
 
     usd: float | None = Field(None, gt=0)
+    """US dollars; needs the price of every model."""
     tokens: int | None = Field(None, gt=0)
+    """Input and output together."""
     calls: int | None = Field(None, gt=0)
+    """Of every role together."""
     task_calls: int | None = Field(1000, gt=0)
+    """Answers to examples, those on the test split included."""
     judge_calls: int | None = Field(None, gt=0)
+    """Judgements by language models."""
     meta_calls: int | None = Field(None, gt=0)
+    """Rewrites by language models."""
     minutes: float | None = Field(None, gt=0)
+    """Working time, that of interrupted stretches included."""
 
 
 class Config(Section):
     """The whole of `promptlearn.yaml`."""
 
     prompt: Annotated[PromptConfig, BeforeValidator(lambda value: _named(value, "file"))]
+    """The prompt to start from."""
     data: DataConfig
+    """The table of examples."""
     models: ModelsConfig
+    """Who answers, who judges, who writes."""
     contract: ContractConfig = ContractConfig()
+    """What no rewrite may break."""
     reviews: Path | None = None
     """JSON list of reviewers' comments; only approved ones by trusted authors are used."""
     judges: tuple[NamedJudge, ...] = ()
     """By default `label_set` where the expected values are labels, else `correctness` or `normalized_match`."""
     search: SearchConfig = SearchConfig()
+    """How to look for a better prompt."""
     budget: BudgetConfig = BudgetConfig()
+    """What it may take."""
     store: str | None = None
     """SQLAlchemy URL or path; by default .promptlearn/store.db in the working directory."""
 

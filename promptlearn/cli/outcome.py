@@ -57,7 +57,8 @@ def _scores(result: RunResult) -> None:
     tally = result.candidates
     say(
         f"{tally.proposed} candidates: {tally.rejected_by_contract} broke the contract, "
-        f"{tally.gated_out} no better than their parent, {tally.raced} raced, {tally.accepted} accepted; stopped: {result.stop_reason}; "
+        f"{tally.gated_out} no better than their parent, {tally.raced} raced, "
+        f"{tally.accepted} accepted; stopped: {result.stop_reason}; "
         f"{result.wall_s:.0f} s"
     )
 

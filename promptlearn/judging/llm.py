@@ -160,7 +160,11 @@ def _reply_fields(file: JudgeFile) -> tuple[Field, ...]:
     else:
         mark = Field("label", tuple(file.labels), "the one label that your explanation supports")
     return (
-        Field("explanation", "string", "what the output says, and what is right or wrong with it, in one to three sentences"),
+        Field(
+            "explanation",
+            "string",
+            "what the output says, and what is right or wrong with it, in one to three sentences",
+        ),
         mark,
         Field(
             "suggestion",

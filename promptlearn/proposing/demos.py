@@ -30,7 +30,7 @@ _POOL = 60
 """Rows per label that a choice looks at; likeness takes the square of their number."""
 _SUBSET = 0.75
 """Share of the pool that one draft chooses from, so that drafts differ."""
-_CHOICES = ((3, True), (2, True), (1, True), (4, True), (2, False))
+_CHOICES = ((3, True), (2, True), (4, True), (2, False))
 """Demonstrations per label, and whether the list of answers is stated too."""
 _UNLABELLED = (4, 8)
 _PLAIN_POOL = 300
