@@ -39,6 +39,7 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
     prompt = bind_variables(file.prompt, columns, literals=file.literals)
     models = _models(config)
     reviews = load_reviews(config.reviews) if config.reviews else ()
+    secrets = _secrets(config)
     where = store or os.environ.get(STORE_ENV) or config.store
     return Job(
         prompt=prompt,
@@ -48,7 +49,8 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
         judge=models.get("judge"),
         meta=models.get("meta"),
         judges=_judges(config, dataset),
-        store=open_store(where),
+        store=open_store(where, secrets=secrets),
+        secrets=secrets,
         reviews=reviews,
         proposers=config.search.proposers or (),
         search=config.search,
@@ -56,6 +58,13 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
         folder=folder or Path.cwd(),
         described=config.model_dump(mode="json"),
     )
+
+
+def _secrets(config: Config) -> tuple[str, ...]:
+    """The values of every key that the configuration names, and of the usual one."""
+    entries = (config.models.task, config.models.judge, config.models.meta)
+    names = {entry.api_key_env for entry in entries if entry is not None and entry.api_key_env} | {"OPENAI_API_KEY"}
+    return tuple(os.environ[name] for name in sorted(names) if os.environ.get(name))
 
 
 def _dataset(config: Config) -> Dataset:

@@ -20,7 +20,7 @@ from promptlearn.config import JudgeConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
 from promptlearn.errors import BudgetSpent, ConfigError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
-from promptlearn.judging import Judge, Member, Panel, judge_needs_model, open_judge
+from promptlearn.judging import Judge, Member, Panel, judge_needs_model, load_judge_file, open_judge
 from promptlearn.ledger import Budget, Charge, Ledger
 from promptlearn.metered import MeteredModel
 from promptlearn.models.base import Model
@@ -73,6 +73,8 @@ class Job:
     budget: Budget = field(default_factory=Budget)
     folder: Path = Path()
     """Where paths of the user's own Python judges start."""
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    """Keys that must reach no store, log or judge (invariant 10)."""
     described: Json = None
     """The configuration as it is stored with the run; without it, a description of the parts."""
 
@@ -189,10 +191,18 @@ async def _bench(
             await model.close()
 
 
+def _judge_digest(judge: Judge | JudgeConfig) -> Json:
+    """What a judge is; for a judge file, what it says now."""
+    if not isinstance(judge, JudgeConfig):
+        return judge.name
+    text = load_judge_file(judge.use).model_dump(mode="json") if judge_needs_model(judge.use) else None
+    return [judge.model_dump(mode="json"), text]
+
+
 def _member(spec: JudgeSpec, job: Job, model: Model | None) -> Member:
     judge = spec.judge
     if isinstance(judge, JudgeConfig):
-        judge = open_judge(judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder)
+        judge = open_judge(judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder, secrets=job.secrets)
     return Member(judge, spec.weight, spec.veto)
 
 

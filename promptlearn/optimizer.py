@@ -231,7 +231,9 @@ class Optimizer:
         try:
             while not race.finished:
                 block = [by_id[example] for example in race.wanted()]
-                runners = [incumbent, *(search.pool[digest] for digest in race.alive)]
+                runners = [search.pool[digest] for digest in race.alive]
+                if race.runs_incumbent:
+                    runners.insert(0, incumbent)
                 rows = await self._rows([runner.prompt for runner in runners], block, "validation")
                 race.observe(
                     {

@@ -29,6 +29,8 @@ OPENAI_URL = "https://api.openai.com/v1"
 MAX_BODY = 32 * 1024 * 1024
 """Bytes of a reply; a longer one is not a chat completion."""
 
+_IDLE = 4.0
+"""Seconds that an unused socket is kept; common servers close theirs after 5, and a call into that moment is lost."""
 _REASONS = re.compile(r"(?:^|/)(?:o\d|gpt-5)")
 """OpenAI's models that take no temperature but 1."""
 _UNSUPPORTED = re.compile(r"unsupported|not supported|not support|unrecognized|unknown|unexpected|extra", re.IGNORECASE)
@@ -73,7 +75,8 @@ class ChatModel:
         secrets = tuple(secret for secret in (key, parts.password) if secret)
         self._endpoint = Endpoint(base_url.rstrip("/"), name.removeprefix("openai/"), api_key_env, secrets)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"base_url {self._endpoint.shown()!r} is not an http:// or https:// URL with a host")
+            shown = base_url.rpartition("@")[2]
+            raise ConfigError(f"base_url {shown!r} is not an http:// or https:// URL with a host")
         self._name = name
         self._identity = identity or f"{redact(self._endpoint.url, secrets)}#{self._endpoint.model}"
         self._sampling = sampling
@@ -189,7 +192,7 @@ class ChatModel:
         session = self._sessions.get(loop)
         if session is None or session.closed:
             session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                connector=aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=_IDLE),
                 timeout=aiohttp.ClientTimeout(total=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=self._headers,

@@ -174,14 +174,12 @@ def _broken(parent: Prompt, plan: Plan) -> list[str]:
 
 
 def _labelled(brief: Brief, pool: Sequence[Example], listing: Rule | None) -> Iterator[Plan]:
-    """Fresh choices of different size; where the parent has demonstrations already, also what it fails on added."""
-    own = brief.parent.demonstrations
+    """Fresh choices of different size; a parent's own demonstrations are also mended where it fails."""
     choices = _choices(random.Random(brief.seed))  # noqa: S311 - no secret
     for i in range(_ATTEMPTS):
         rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
-        if own and i % 2 == 0:
-            added = _for_failed(brief, pool, rng)
-            yield Plan((*own, *added), f"adds demonstrations of what the parent fails: {_answers(added)}")
+        if brief.parent.demonstrations and i % 2 == 0:
+            yield _added(brief, pool, rng) if i % 4 == 0 else _exchanged(brief, pool, rng)
         else:
             size, listed = next(choices)
             rule = listing if listed else None
@@ -210,21 +208,41 @@ def _per_label(pool: Sequence[Example], size: int, rng: random.Random) -> list[l
     return chosen
 
 
-def _for_failed(brief: Brief, pool: Sequence[Example], rng: random.Random) -> list[Demonstration]:
+def _added(brief: Brief, pool: Sequence[Example], rng: random.Random) -> Plan:
+    """One demonstration more for each label that the parent fails on.
+
+    They stand in front, because small models lean to the answers that they saw last.
+    """
+    added = [*_near_failed(brief, pool, rng).values()]
+    rng.shuffle(added)
+    why = f"adds demonstrations of what the parent fails: {_answers(added)}"
+    return Plan((*added, *brief.parent.demonstrations), why)
+
+
+def _exchanged(brief: Brief, pool: Sequence[Example], rng: random.Random) -> Plan:
+    """For each label that the parent fails on, one of its demonstrations is exchanged in its place."""
+    shown = list(brief.parent.demonstrations)
+    new = _near_failed(brief, pool, rng)
+    for label, demo in new.items():
+        if places := [i for i, old in enumerate(shown) if old.output == label]:
+            shown[rng.choice(places)] = demo
+    return Plan(shown, f"exchanges demonstrations of what the parent fails: {_answers([*new.values()])}")
+
+
+def _near_failed(brief: Brief, pool: Sequence[Example], rng: random.Random) -> dict[str, Demonstration]:
     """For each label that the parent fails on, the row most like its failed ones that the prompt does not show yet."""
     shown = {demo.source for demo in brief.parent.demonstrations}
     rows = _subset([row for row in pool if row.id not in shown], rng)
     failed = [row for row in brief.train if row.id in brief.failed and row.expected is not None][:_PLAIN_POOL]
     likeness = similarities([_text(row) for row in [*rows, *failed]])
     indices, missed = _by_label(rows), _by_label(failed)
-    added: list[Demonstration] = []
+    found: dict[str, Demonstration] = {}
     for label in sorted(missed, key=lambda label: -len(missed[label]))[:_MOST_ADDED]:
         if own := indices.get(label):
             penalty = _confusable(likeness, own, [at for other, at in indices.items() if other != label])
             near = likeness[own][:, [len(rows) + at for at in missed[label]]].mean(axis=1)
-            added.append(_shown(rows[own[max(range(len(own)), key=lambda i: float(near[i]) - penalty[i])]]))
-    rng.shuffle(added)
-    return added
+            found[label] = _shown(rows[own[max(range(len(own)), key=lambda i: float(near[i]) - penalty[i])]])
+    return found
 
 
 def _subset(rows: Sequence[Example], rng: random.Random) -> list[Example]:

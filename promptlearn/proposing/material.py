@@ -82,7 +82,7 @@ def _mistake(number: int, mode: FailureMode) -> str:
     if mode.expected:
         lines.append(f"Right would be: {mode.expected}")
     lines += [f"Advice: {text}" for text in mode.suggestions]
-    lines += [f"Example:\n{quote}" for quote in mode.evidence]
+    lines += [quote if quote.startswith("[+") else f"Example:\n{quote}" for quote in mode.evidence]
     return "\n".join(lines)
 
 

@@ -30,6 +30,10 @@ _PREAMBLE = re.compile(
     r"|i cannot|as an ai|thank you|thanks for|the (?:new|improved|revised|updated) (?:system )?prompt)\b",
     re.IGNORECASE,
 )
+_ASKS_BACK = re.compile(
+    r"\bplease (?:provide|share|send|enter|paste|give)\b[^.\n]*\byou(?:'d| would)? (?:want|like|need|wish)\b",
+    re.IGNORECASE,
+)
 _CODE_BLOCK = re.compile(r"\A```[\w-]*\n(.*?)\n?```\Z", re.DOTALL)
 _LEFTOVER = re.compile(r"</?(?:prompt|rationale)>|<<<(?:DATA|END)\b", re.IGNORECASE)
 _RATIONALE = re.compile(r"<rationale>(.*?)</rationale>", re.DOTALL | re.IGNORECASE)
@@ -88,6 +92,8 @@ def trouble(text: str, parent: Prompt, meta_prompt: MetaPrompt) -> str | None:
         return f"the prompt has fewer than {_LEAST_WORDS} words; write the whole new system prompt between the tags"
     if _PREAMBLE.match(text) and not _PREAMBLE.match(parent.text):
         return "the prompt begins like a chat message; write only the instructions for the assistant between the tags"
+    if _ASKS_BACK.search(text) and not _ASKS_BACK.search(parent.text):
+        return "the prompt asks for a message as if in a chat; write only the instructions for the assistant"
     if _LEFTOVER.search(text):
         return "the prompt contains tags or DATA lines; write plain instructions between <prompt> and </prompt>"
     if _is_json(text) and not _is_json(parent.text):

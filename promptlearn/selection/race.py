@@ -41,13 +41,18 @@ class Runner:
     """Tokens of its learned text: among equals the shorter goes on."""
     better: Evidence = field(default_factory=Evidence)
     worse: Evidence = field(default_factory=Evidence)
+    own: list[float] = field(default_factory=list)
+    """Every score so far, for comparing candidates with each other."""
     scores: list[float] = field(default_factory=list)
+    """Scores on the rows that the incumbent has a score on too."""
     incumbent: list[float] = field(default_factory=list)
-    rows: int = 0
+    proven: bool = False
+    """Better than the incumbent; evidence that was reached once is not lost again."""
     ended: str | None = None
 
     def observe(self, score: float | None, incumbent: float | None) -> None:
-        self.rows += 1
+        if score is not None:
+            self.own.append(score)
         if score is None or incumbent is None:
             return
         self.scores.append(score)
@@ -61,7 +66,7 @@ class Runner:
 
     @property
     def mean(self) -> float:
-        return sum(self.scores) / len(self.scores) if self.scores else 0.0
+        return sum(self.own) / len(self.own) if self.own else 0.0
 
 
 class Race:
@@ -84,41 +89,53 @@ class Race:
     @property
     def finished(self) -> bool:
         alive = [runner for runner in self._runners if runner.ended is None]
-        decided = len(alive) <= 1 and all(self._proven(runner) for runner in alive)
+        decided = len(alive) <= 1 and all(runner.proven for runner in alive)
         return decided or self._position >= len(self._rows)
 
+    @property
+    def runs_incumbent(self) -> bool:
+        """Whether the incumbent still has to run: not once every candidate alive is proven better than it."""
+        return any(not runner.proven for runner in self._runners if runner.ended is None)
+
     def wanted(self) -> list[str]:
-        """The next block of example ids; incumbent and every candidate alive need a score on each."""
+        """The next block of example ids; every candidate alive needs a score on each, and so may the incumbent."""
         end = min(self._position + BLOCK, next(e for e in self._phase_ends if e > self._position))
         return self._rows[self._position : end]
 
     def observe(self, scores: Mapping[str, Sequence[float | None]]) -> None:
-        """Scores of the wanted block: digest → one score per row, None where it was not judged."""
-        count = len(scores[self._incumbent])
+        """Scores of the wanted block: digest → one score per row, None where it was not judged.
+
+        The incumbent may be left out when `runs_incumbent` is false.
+        """
+        count = max(len(column) for column in scores.values())
+        incumbent = scores.get(self._incumbent, [None] * count)
         for runner in self._runners:
             if runner.ended is None:
-                for score, incumbent in zip(scores[runner.digest], scores[self._incumbent], strict=True):
-                    runner.observe(score, incumbent)
+                for pair in zip(scores[runner.digest], incumbent, strict=True):
+                    runner.observe(*pair)
         self._position += count
+        self._prove()
         self._drop_hopeless()
         if self._position in self._phase_ends and self._position < len(self._rows):
             self._halve()
 
     def decisions(self) -> list[Decision]:
         """One decision per candidate, in the order in which they entered."""
-        proven = [runner for runner in self._runners if runner.ended is None and self._proven(runner)]
+        proven = [runner for runner in self._runners if runner.ended is None and runner.proven]
         winner = min(proven, key=_rank, default=None)
         return [self._decide(runner, winner) for runner in self._runners]
 
-    def _proven(self, runner: Runner) -> bool:
-        if runner.better.value >= self._bound:
-            return True
-        return self._position >= len(self._rows) and runner.p_value() <= self._level
+    def _prove(self) -> None:
+        last = self._position >= len(self._rows)
+        for runner in self._runners:
+            if runner.ended is None:
+                reached = runner.better.value >= self._bound
+                runner.proven = runner.proven or reached or (last and runner.p_value() <= self._level)
 
     def _drop_hopeless(self) -> None:
         left = len(self._rows) - self._position
         for runner in self._runners:
-            if runner.ended is not None or self._proven(runner):
+            if runner.ended is not None or runner.proven:
                 continue
             if runner.worse.value >= HOPELESS:
                 runner.ended = "worse than the incumbent"
@@ -136,7 +153,7 @@ class Race:
             outcome, reason = "accepted", f"better than the incumbent (p = {test.p_value:.2g})"
         elif runner.ended is not None:
             outcome, reason = "rejected", runner.ended
-        elif winner is not None and self._proven(runner):
+        elif winner is not None and runner.proven:
             outcome, reason = "rejected", f"better than the incumbent, but not than {winner.digest[:8]}"
         else:
             outcome, reason = "undecided", f"not proven better (p = {test.p_value:.2g})"

@@ -82,10 +82,22 @@ async def test_a_parent_with_demonstrations_gets_what_it_fails_added() -> None:
     failed = frozenset(row.id for row in brief.train if row.expected == "technical")
     drafts = await demos.propose(replace(brief, parent=parent, failed=failed), 2)
     added = drafts[0].prompt.demonstrations
-    assert added[: len(own)] == own
-    assert [demo.output for demo in added[len(own) :]] == ["technical"]
+    assert added[1:] == own
+    assert added[0].output == "technical"
     assert accuracy(drafts[0].prompt, brief.train) == 1
-    assert drafts[1].prompt.demonstrations[: len(own)] != own
+    assert drafts[1].prompt.demonstrations[1:] != own
+
+
+async def test_a_demonstration_of_what_fails_is_exchanged_in_its_place() -> None:
+    brief = replace(topic_brief(), train=train_rows(12), modes=())
+    own = tuple(Demonstration(row.inputs, str(row.expected), row.id) for row in brief.train[::6])
+    parent = replace(brief.parent, demonstrations=own)
+    failed = frozenset(row.id for row in brief.train[:4])
+    drafts = await demos.propose(replace(brief, parent=parent, failed=failed), 3)
+    (exchanged,) = [draft.prompt for draft in drafts if draft.rationale.startswith("exchanges")]
+    changed = [i for i, (old, new) in enumerate(zip(own, exchanged.demonstrations, strict=True)) if old != new]
+    assert len(changed) == 1
+    assert own[changed[0]].output == exchanged.demonstrations[changed[0]].output == "shipping"
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ GARBAGE = [
     "<prompt>\nthe whole new system prompt\n</prompt>",
     "<prompt>Say what the assistant must do and how it must answer. Add no links.</prompt>",
     "<prompt>" + "You are a helpful label assistant.\n" * 9 + "</prompt>",
+    "<prompt>Classify the message. Please provide the message you want me to classify.</prompt>",
     "<think>The prompt should list the labels, so I will",
     "<think>unfinished <prompt>Label each message with one word.</prompt>",
     "<prompt>Label it well. <rationale>because of this and that</prompt>",

@@ -19,7 +19,7 @@ def run(table: Table, alpha: float = 0.05) -> tuple[list[Decision], int]:
     while not race.finished:
         wanted = race.wanted()
         spent += len(wanted) * len(race.alive)
-        names = ["inc", *race.alive]
+        names = ["inc", *race.alive] if race.runs_incumbent else race.alive
         race.observe({name: [table[name][rows.index(row)] for row in wanted] for name in names})
     return race.decisions(), spent
 
@@ -71,6 +71,19 @@ def test_only_one_candidate_is_accepted_and_the_others_say_why() -> None:
     decisions, _ = run(table)
     assert sorted(decision.outcome for decision in decisions) == ["accepted", "rejected"]
     assert all(decision.reason for decision in decisions)
+
+
+def test_the_incumbent_rests_once_every_candidate_alive_is_proven_better() -> None:
+    """Rows go where they still decide something: which of the candidates is best."""
+    rows = [f"e{index:03}" for index in range(80)]
+    race = Race("inc", {"a": 1, "b": 1}, rows, 0.05)
+    asked = []
+    while not race.finished:
+        wanted = race.wanted()
+        asked.append(race.runs_incumbent)
+        columns: dict[str, list[float | None]] = {name: [1.0] * len(wanted) for name in race.alive}
+        race.observe(columns | ({"inc": [0.0] * len(wanted)} if race.runs_incumbent else {}))
+    assert asked == [True, True, False, False, False]
 
 
 def test_a_worse_candidate_is_dropped_before_the_rows_end() -> None:
