@@ -16,7 +16,7 @@ INTRODUCTION = """\
 # Configuration
 
 `promptlearn.yaml`. Every key but `prompt`, `data` and `models.task` has a default; an unknown key is an error that
-names it. Paths are relative to the file. `--set KEY=VALUE` overrides any key from the command line. Keys of providers never
+names it. Paths are relative to the file. `--set KEY=VALUE` overrides any key from the command line. Keys never
 stand here: `api_key_env` names the environment variable that holds one. The same for editors:
 [promptlearn.schema.json](promptlearn.schema.json).
 """

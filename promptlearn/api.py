@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 from uuid import uuid4
 
-from promptlearn.assembly import default_judge, open_role
+from pydantic import ValidationError
+
+from promptlearn.assembly import default_judge, known_secrets, open_role
 from promptlearn.config import JudgeConfig, ModelConfig, SearchConfig
 from promptlearn.dataset import Dataset, load_dataset
 from promptlearn.dataset.rows import Source
@@ -154,6 +156,7 @@ def _job(
     made = file.prompt if file else prompt if isinstance(prompt, Prompt) else Prompt.of(str(prompt))
     bound = bind_variables(made, dataset.variables, literals=file.literals if file else ())
     specs = tuple(_spec(one) for one in judges)
+    secrets = known_secrets()
     return Job(
         prompt=bound,
         file=file,
@@ -167,7 +170,8 @@ def _job(
         search=settings,
         budget=budget or Budget(),
         folder=Path.cwd(),
-        store=open_store(store),
+        store=open_store(store, secrets=secrets),
+        secrets=secrets,
     )
 
 
@@ -176,7 +180,12 @@ def _settings(search: Mapping[str, Any]) -> SearchConfig:
     if unknown:
         known = ", ".join(name for name in SearchConfig.model_fields if name != "proposers")
         raise ConfigError(f"unknown arguments {', '.join(sorted(unknown))}; settings of the search are: {known}")
-    return SearchConfig.model_validate(dict(search))
+    try:
+        return SearchConfig.model_validate(dict(search))
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        raise ConfigError(f"`{key}`: {problem['msg']}, not {problem['input']!r:.60}") from None
 
 
 def _prompt_file(prompt: PromptSource) -> PromptFile | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from promptlearn.config import JUDGE_TOKENS, META_TOKENS, Config, JudgeConfig, ModelConfig
@@ -39,7 +40,7 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
     prompt = bind_variables(file.prompt, columns, literals=file.literals)
     models = _models(config)
     reviews = load_reviews(config.reviews) if config.reviews else ()
-    secrets = _secrets(config)
+    secrets = known_secrets((config.models.task, config.models.judge, config.models.meta))
     where = store or os.environ.get(STORE_ENV) or config.store
     return Job(
         prompt=prompt,
@@ -60,9 +61,8 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
     )
 
 
-def _secrets(config: Config) -> tuple[str, ...]:
-    """The values of every key that the configuration names, and of the usual one."""
-    entries = (config.models.task, config.models.judge, config.models.meta)
+def known_secrets(entries: Iterable[ModelConfig | None] = ()) -> tuple[str, ...]:
+    """The values of every key that these models name, and of the usual one (invariant 10)."""
     names = {entry.api_key_env for entry in entries if entry is not None and entry.api_key_env} | {"OPENAI_API_KEY"}
     return tuple(os.environ[name] for name in sorted(names) if os.environ.get(name))
 

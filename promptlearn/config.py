@@ -169,7 +169,7 @@ ProposerName = Literal["rewrite", "edit", "rules", "demos"]
 
 
 class SearchConfig(Section):
-    proposers: tuple[ProposerName, ...] | None = None
+    proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
     """By default all that can work: `rules` and `demos`, and `rewrite` and `edit` where `models.meta` is set."""
     concurrency: int = Field(16, ge=1, le=1024)
     """Calls at the same time, over all roles; slots of a local model."""
@@ -250,6 +250,8 @@ class Config(Section):
         }
         if self.reviews is not None:
             update["reviews"] = folder / self.reviews
+        if self.store is not None and "://" not in self.store:
+            update["store"] = str(folder / self.store)
         return self.model_copy(update=update)
 
 
@@ -260,7 +262,7 @@ def _judge_path(folder: Path, use: str) -> str:
 def _model_path(folder: Path, name: str) -> str:
     """`local/models/a.gguf` and `scripted/rules.yaml` name files beside the configuration."""
     provider, _, path = name.partition("/")
-    if (provider, Path(path).suffix) in {("local", ".gguf"), ("scripted", ".yaml"), ("scripted", ".yml")}:
+    if not path.startswith("hf:") and (provider, Path(path).suffix) in {("local", ".gguf"), ("scripted", ".yaml"), ("scripted", ".yml")}:
         return f"{provider}/{folder / path}"
     return name
 
@@ -277,13 +279,15 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
             f"no configuration at {path}; make one with `promptlearn init`, or name yours with --config"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} can not be read: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path} can not be read: {reason}; name a YAML file with --config") from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds {type(content).__name__}, not the keys {', '.join(Config.model_fields)}")
+        holds = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise ConfigError(f"{path} {holds}; it needs the keys prompt, data and models (see `promptlearn init`)")
     return parse_config(with_overrides(content, overrides), str(path)).resolve(path.resolve().parent)
 
 
@@ -300,11 +304,36 @@ def parse_config(content: dict[str, Any], where: str = "configuration") -> Confi
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{where}: " + "; ".join(_explain(problem) for problem in error.errors()[:3])) from None
+        problems = {_place(problem): problem for problem in reversed(error.errors(include_url=False))}
+        words = [_explain(problem) for problem in reversed(problems.values())]
+        raise ConfigError(f"{where}: {'; '.join(words[:3])}") from None
+
+
+def _place(problem: Any) -> tuple[str, ...]:
+    """Keys down to the problem, without pydantic's names for validators and the choices of a union."""
+    parts = (str(part) for part in problem["loc"])
+    return tuple(part for part in parts if not part.startswith(("function-", "tuple[", "dict[")))
+
+
+_WANTED = {
+    "model_type": "Input should hold keys",
+    "dict_type": "Input should hold keys",
+    "tuple_type": "Input should be a list, such as [a, b]",
+    "path_type": "Input should be a path",
+}
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where, on one line."""
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return " ".join(str(error).split())
+    mark = error.problem_mark
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + str(error.problem)
 
 
 def _explain(problem: Any) -> str:
-    place = [str(part) for part in problem["loc"] if not str(part).startswith("function-")]
+    place = list(_place(problem))
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
         known = _keys_beside(place)
@@ -313,7 +342,12 @@ def _explain(problem: Any) -> str:
         return f"unknown key `{key}`{hint}"
     if problem["type"] == "missing":
         return f"`{key}` is missing"
-    return f"`{key}`: {problem['msg'].removeprefix('Value error, ')}" if key else problem["msg"]
+    given = problem["input"]
+    shown = f", not {given!r:.60}" if given is None or isinstance(given, str | int | float) else ""
+    wanted = _WANTED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    if problem["type"] == "model_type":
+        wanted += f": {', '.join(_keys_beside([*place, '']))}"
+    return f"`{key}`: {wanted}{shown}" if key else f"{wanted}{shown}"
 
 
 def _keys_beside(place: list[str]) -> list[str]:
@@ -342,7 +376,10 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(below, dict):
             raise ConfigError(f"`--set {override}`: `{part}` holds a value, not keys")
         node = below
-    node[last] = yaml.safe_load(value)
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"`--set {override}`: the value is not YAML; put it in quotes: {key}='\"…\"'") from None
 
 
 def json_schema() -> dict[str, Any]:

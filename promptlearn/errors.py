@@ -7,6 +7,7 @@
     │   ├── PromptError                a prompt file, its variables or its contract
     │   ├── AssetError                 a judge or a meta-prompt
     │   └── StoreError                 a store that this version can not open
+    │       └── WriteError         1       what was to be kept can not be: a full disk, a lost database
     ├── ModelError                 1   a model call that failed for good (`kind` says how)
     │   └── SystemicError          1   the endpoint refuses everybody: wrong key, unknown model, unreachable
     ├── BudgetSpent                4   a cap is reached; the run can be resumed with a larger one
@@ -49,6 +50,12 @@ class AssetError(UsageError):
 
 class StoreError(UsageError):
     """The store can not be opened or written."""
+
+
+class WriteError(StoreError):
+    """The store takes no more. Nobody used it wrongly, so it ends a command as any other failure does."""
+
+    exit_code: ClassVar[int] = 1
 
 
 class ModelError(PromptlearnError):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from promptlearn.config import JudgeConfig
 from promptlearn.contract import learned_tokens
-from promptlearn.job import LLM_PROPOSERS, Job
+from promptlearn.job import LLM_PROPOSERS, Job, JudgeSpec
 from promptlearn.records import Example, Json, Role
 from promptlearn.tokens import estimate_tokens
 
@@ -41,6 +42,8 @@ class RoleEstimate:
 class Estimate:
     rows: dict[str, int]
     roles: dict[Role, RoleEstimate]
+    judges: tuple[str, ...]
+    proposers: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Json]:
@@ -54,7 +57,14 @@ class Estimate:
             }
             for role, one in self.roles.items()
         }
-        return {"dry_run": True, "rows": self.rows, "roles": roles, "warnings": list(self.warnings)}
+        return {
+            "dry_run": True,
+            "rows": self.rows,
+            "roles": roles,
+            "judges": list(self.judges),
+            "proposers": list(self.proposers),
+            "warnings": list(self.warnings),
+        }
 
 
 def estimate(job: Job) -> Estimate:
@@ -81,7 +91,13 @@ def estimate(job: Job) -> Estimate:
         role: _role(job, role, calls[role], sizes[role]) for role in job.models() if role == "task" or calls[role].high
     }
     rows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
-    return Estimate(rows, roles, job.warnings)
+    judges = tuple(_judge_name(spec) for spec in job.judges)
+    proposers = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names())
+    return Estimate(rows, roles, judges, proposers, job.warnings)
+
+
+def _judge_name(spec: JudgeSpec) -> str:
+    return spec.judge.use if isinstance(spec.judge, JudgeConfig) else spec.judge.name
 
 
 def _role(job: Job, role: Role, calls: Range, size: tuple[int, int]) -> RoleEstimate:

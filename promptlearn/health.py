@@ -7,17 +7,22 @@ import importlib.util
 import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promptlearn.assembly import open_role
-from promptlearn.config import Config, ModelConfig
-from promptlearn.errors import PromptlearnError
+from promptlearn.assembly import STORE_ENV, open_role
+from promptlearn.config import Config, ModelConfig, load_config
+from promptlearn.errors import ModelError, PromptlearnError, UsageError
+from promptlearn.models.base import Model
 from promptlearn.records import Message, Role
+from promptlearn.store import open_store
+from promptlearn.store.place import find_place
 
 EXTRAS = {"local": ("xllamacpp",), "data": ("pandas", "pyarrow")}
 LOW_DISK = 500_000_000
+"""Bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +33,30 @@ class Finding:
     detail: str
 
 
-def examine(config: Config | None, offline: bool) -> list[Finding]:
-    """Everything worth knowing about this machine and this configuration; keys are said to be there, never shown."""
-    found = [_python(), *_extras(config), _disk()]
+def examine(
+    path: Path, overrides: tuple[str, ...] = (), store: str | None = None, offline: bool = False
+) -> list[Finding]:
+    """Everything worth knowing about this machine and the configuration at `path`.
+
+    Keys are said to be there, never shown. Nothing is raised and nothing is made: what is wrong is a finding.
+    """
+    config, finding = _config(path, overrides)
+    found = [_python(), *_extras(config), _disk(), finding, _store(store or (config.store if config else None))]
+    return found + [_model(role, entry, offline) for role, entry in _entries(config)]
+
+
+def _config(path: Path, overrides: tuple[str, ...]) -> tuple[Config | None, Finding]:
+    if not path.exists():
+        return None, Finding("configuration", None, f"none at {path}; make one with `promptlearn init`")
+    try:
+        return load_config(path, overrides), Finding("configuration", True, str(path))
+    except UsageError as error:
+        return None, Finding("configuration", False, str(error))
+
+
+def _entries(config: Config | None) -> Iterator[tuple[Role, ModelConfig]]:
     if config is None:
-        return [*found, Finding("configuration", None, "none here; make one with `promptlearn init`")]
-    for role, entry in _entries(config):
-        found.append(_model(role, entry, offline))
-    return found
-
-
-def _entries(config: Config) -> Iterator[tuple[Role, ModelConfig]]:
+        return
     yield "task", config.models.task
     if config.models.judge:
         yield "judge", config.models.judge
@@ -51,7 +69,7 @@ def _python() -> Finding:
 
 
 def _extras(config: Config | None) -> Iterator[Finding]:
-    local = config is not None and any(entry.model.startswith("local/") for _, entry in _entries(config))
+    local = any(entry.model.startswith("local/") for _, entry in _entries(config))
     for extra, modules in EXTRAS.items():
         missing = [name for name in modules if importlib.util.find_spec(name) is None]
         if not missing:
@@ -67,22 +85,39 @@ def _disk() -> Finding:
     return Finding("disk", free > LOW_DISK, f"{free / 1e9:.1f} GB free here")
 
 
+def _store(where: str | None) -> Finding:
+    try:
+        file = find_place(where or os.environ.get(STORE_ENV)).file
+        if file is not None and not file.exists():
+            return Finding("store", None, f"none yet; a run makes it at {file}")
+        with open_store(where or os.environ.get(STORE_ENV), create=False) as store:
+            runs = len(store.reader.runs())
+            return Finding("store", file is None or os.access(file, os.W_OK), f"{store.where}, {runs} runs")
+    except UsageError as error:
+        return Finding("store", False, str(error))
+
+
 def _model(role: Role, entry: ModelConfig, offline: bool) -> Finding:
-    what = f"models.{role} {entry.model}"
+    what = f"models.{role}"
     key = f"key {entry.api_key_env} is set; " if entry.api_key_env and os.environ.get(entry.api_key_env) else ""
     try:
         model = open_role(role, entry, slots=1)
         if offline:
-            return Finding(what, True, f"{key}not called")
-        sampling = replace(model.sampling, max_tokens=16)
-
-        async def call() -> float:
-            try:
-                return (await model.complete([Message("user", "Say hello.")], sampling)).seconds
-            finally:
-                await model.close()
-
-        seconds = asyncio.run(call())
+            return Finding(what, True, f"{model.name}: {key}not called")
+        seconds = asyncio.run(_greet(model))
     except PromptlearnError as error:
-        return Finding(what, False, str(error))
-    return Finding(what, True, f"{key}answered in {seconds:.1f} s")
+        return Finding(what, False, f"{entry.model}: {error}")
+    return Finding(what, True, f"{model.name}: {key}answered in {seconds:.1f} s")
+
+
+async def _greet(model: Model) -> float:
+    """Seconds until a reply was there."""
+    started = time.monotonic()
+    try:
+        await model.complete([Message("user", "Say hello.")], replace(model.sampling, max_tokens=16))
+    except ModelError as error:
+        if error.kind != "truncated":  # a model that thinks for longer than that has answered too
+            raise
+    finally:
+        await model.close()
+    return time.monotonic() - started

@@ -18,7 +18,7 @@ from pathlib import Path
 from promptlearn import __version__
 from promptlearn.config import JudgeConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
-from promptlearn.errors import BudgetSpent, ConfigError, Interrupted, PromptlearnError, StoreError
+from promptlearn.errors import BudgetSpent, ConfigError, DataError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Judge, Member, Panel, judge_needs_model, load_judge_file, open_judge
 from promptlearn.ledger import Budget, Charge, Ledger
@@ -31,13 +31,13 @@ from promptlearn.prompt import PromptFile, chat_file
 from promptlearn.proof import Proof, prove
 from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
-from promptlearn.records import ROLES, Example, Json, Prompt, Review, Role, Split, Usage, fingerprint
+from promptlearn.records import ROLES, Candidate, Example, Json, Prompt, Review, Role, Split, Usage, fingerprint
 from promptlearn.result import Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.selection.stats import mean_interval
 from promptlearn.store import Store
-from promptlearn.store.rows import RunState
+from promptlearn.store.rows import EVALUATION, RunState
 
 HEARTBEAT = 5.0
 """Seconds between two notes of working time."""
@@ -97,21 +97,25 @@ class Job:
         """What makes two runs the same: everything but budget, concurrency and where things are stored."""
         search = self.search.model_dump(mode="json", exclude={"concurrency"})
         models = {role: [model.identity, repr(model.sampling)] for role, model in self.models().items()}
-        judges = [
-            [
-                spec.judge.model_dump(mode="json") if isinstance(spec.judge, JudgeConfig) else spec.judge.name,
-                spec.weight,
-            ]
-            for spec in self.judges
-        ]
+        judges = [[_judge_digest(spec.judge), spec.weight, spec.veto] for spec in self.judges]
         return fingerprint([self.prompt.digest, self.dataset.digest, models, judges, search, self._review_texts()])
 
     def models(self) -> dict[Role, Model]:
         found: dict[Role, Model | None] = {"task": self.task, "judge": self.judge, "meta": self.meta}
         return {role: model for role, model in found.items() if model is not None}
 
-    def check(self) -> None:
-        """Raise a UsageError for what would fail later, before anything is paid for."""
+    def check(self, learns: bool = True) -> None:
+        """Raise a UsageError for what would fail later, before anything is paid for.
+
+        `learns=False` is for a job that only measures its prompt.
+        """
+        self._check_prices()
+        panel = Panel([_member(spec, self, self.judge) for spec in self.judges])
+        panel.check(self.dataset.examples)
+        if learns and self.search.rounds:
+            self._check_search()
+
+    def _check_prices(self) -> None:
         if self.budget.usd is not None:
             unknown = [model.name for role, model in self.models().items() if model.price is None]
             if unknown:
@@ -119,17 +123,22 @@ class Job:
                     f"budget.usd is set, and nobody knows the price of {', '.join(unknown)}; "
                     "give `price: {input: …, output: …}` (US dollars per million tokens) to that model, or cap tokens"
                 )
+
+    def _check_search(self) -> None:
+        names = self.proposer_names()
+        if not names:
+            raise ConfigError("search.proposers is empty; possible: rewrite, edit, rules, demos")
+        for name in names:
+            if isinstance(name, str):
+                open_proposer(name, model=self.meta)
         needed = 2 * len(self.dataset.test) + 2 * min(self.search.minibatch, len(self.dataset.train))
         for key in ("task_calls", "calls"):
             cap = getattr(self.budget, key)
-            if cap is not None and cap < needed and self.search.rounds:
+            if cap is not None and cap < needed:
                 raise ConfigError(
                     f"budget.{key} = {cap} is too small: reading the test split with two prompts and a first step "
                     f"take {needed} task calls; raise it, or lower data.limit.test ({len(self.dataset.test)} rows now)"
                 )
-        names = self.proposer_names()
-        if not names and self.search.rounds:
-            raise ConfigError("search.proposers is empty; possible: rewrite, edit, rules, demos")
 
     def proposer_names(self) -> tuple[Proposer | str, ...]:
         if self.proposers:
@@ -170,7 +179,6 @@ async def _bench(
     }
     log = RunLog(job.store, run, observer)
     panel = Panel([_member(spec, job, metered.get("judge")) for spec in job.judges])
-    panel.check([*job.dataset.train, *job.dataset.validation, *job.dataset.test])
     evaluator = Evaluator(
         ChatProgram(metered["task"]),
         panel,
@@ -202,7 +210,9 @@ def _judge_digest(judge: Judge | JudgeConfig) -> Json:
 def _member(spec: JudgeSpec, job: Job, model: Model | None) -> Member:
     judge = spec.judge
     if isinstance(judge, JudgeConfig):
-        judge = open_judge(judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder, secrets=job.secrets)
+        judge = open_judge(
+            judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder, secrets=job.secrets
+        )
     return Member(judge, spec.weight, spec.veto)
 
 
@@ -329,14 +339,17 @@ async def evaluate_job(
     Reading the test split is recorded (invariant 5). Raises PromptlearnError.
     """
     started = time.monotonic()
-    job.check()
+    job.check(learns=False)
     wanted = [(name, rows) for name, rows in _splits(job.dataset) if split in (None, name)]
-    run = await job.store.start_run(job.described or {}, f"eval/{job.digest()}", versions(), job.search.seed)
+    if not any(rows for _, rows in wanted):
+        raise DataError(f"{job.dataset.name}: no row is in the split {split}; choose another one, or set data.split")
+    run = await job.store.start_run(job.described or {}, EVALUATION + job.digest(), versions(), job.search.seed)
     with job.store.lock_run(run):
         try:
             async with _bench(job, run, observer, stopping, 0.0) as bench:
                 counts = {name: len(rows) for name, rows in wanted}
                 await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[])
+                await bench.log.candidate(Candidate(job.prompt, parents=(), proposer="baseline"))
                 for name, rows in wanted:
                     await job.store.add_examples(run, rows, name)
                 if any(name == "test" for name, _ in wanted):
@@ -373,7 +386,8 @@ def _splits(dataset: Dataset) -> Sequence[tuple[Split, Sequence[Example]]]:
 async def _beat(store: Store, run: str) -> None:
     while True:
         await asyncio.sleep(HEARTBEAT)
-        await store.add_active_seconds(run, HEARTBEAT)
+        with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
+            await store.add_active_seconds(run, HEARTBEAT)
 
 
 def _spent(ledger: Ledger) -> dict[str, Json]:

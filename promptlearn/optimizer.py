@@ -128,9 +128,11 @@ class Optimizer:
         return Critique(examples, tuple(rows), modes)
 
     async def _propose(self, parent: Candidate, critique: Critique, number: int) -> list[tuple[str, Brief, Draft]]:
-        """Drafts from every proposer that has a share in this round."""
+        """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
         drafts: list[tuple[str, Brief, Draft]] = []
-        for name, count in self.search.credit.share(self._settings.drafts, number).items():
+        left = 0
+        for name, share in self.search.credit.share(self._settings.drafts, number).items():
+            count = share + left
             if not count:
                 continue
             brief = self._brief(parent, critique, f"{name}/{number}")
@@ -141,7 +143,8 @@ class Optimizer:
             except ModelError as error:
                 await self._log.event("proposer_failed", proposer=name, message=str(error))
                 found = []
-            self.search.credit.drafted(name, count)
+            self.search.credit.drafted(name, share)
+            left = count - len(found)
             drafts += [(name, brief, draft) for draft in found]
         return drafts
 

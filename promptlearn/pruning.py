@@ -76,6 +76,8 @@ class Pruner:
         await self._log.decision(decision)
         await self._log.event("prune", what=what, text=_shown(drop.what), dropped=goes, effect=test.difference)
         kept = replace(current, prompt=_with_effect(current.prompt, drop.what, effect))
+        if not goes:
+            await self._log.candidate(kept)  # the same prompt, now with what this part is worth
         self.candidate = shorter if goes else kept
 
 

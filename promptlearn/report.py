@@ -30,7 +30,7 @@ from promptlearn.records import (
     Verdict,
     as_text,
 )
-from promptlearn.store.rows import EventRow, FailedRow, RunRow, RunState, ScoreRow
+from promptlearn.store.rows import EVALUATION, EventRow, FailedRow, RunRow, RunState, ScoreRow
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -56,7 +56,13 @@ class RunSummary:
     baseline_score: float | None
     """Mean score on the test split; None before that was read. So are the next two."""
     best_score: float | None
+    """Of an evaluation: the score that it measured, on whatever split."""
     delta: float | None
+
+    @property
+    def is_evaluation(self) -> bool:
+        """Whether this run only measured a prompt and learned nothing."""
+        return self.config_digest.startswith(EVALUATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,10 @@ def list_runs(store: Store) -> list[RunSummary]:
 
 
 def load_run(store: Store, which: str = "latest") -> RunReport:
-    """A run by id, by the beginning of its id that no other has, or the `latest`. Raises `UsageError` naming runs."""
+    """A run by id, by the beginning of its id that no other has, or the `latest`.
+
+    The latest is the newest that learns, or the newest evaluation where none does. Raises `UsageError` naming runs.
+    """
     row = _find_run(store, which)
     decisions = store.reader.decisions(row.id)
     candidates = _candidates(store, row.id, decisions)
@@ -251,7 +260,7 @@ def _find_run(store: Store, which: str) -> RunRow:
     if not runs:
         raise UsageError(f"the store at {store.where} has no run yet: start one with `promptlearn run`")
     if which == "latest":
-        return runs[0]
+        return next((row for row in runs if not row.config_digest.startswith(EVALUATION)), runs[0])
     found = [row for row in runs if which and row.id.startswith(which.lower())]
     if len(found) == 1:
         return found[0]
@@ -262,6 +271,7 @@ def _find_run(store: Store, which: str) -> RunRow:
 
 
 def _summary(row: RunRow) -> RunSummary:
+    evaluated = row.config_digest.startswith(EVALUATION)
     return RunSummary(
         id=row.id,
         created_at=row.created_at,
@@ -272,7 +282,7 @@ def _summary(row: RunRow) -> RunSummary:
         active_seconds=row.active_seconds,
         decision=_at(row.result, "decision"),
         baseline_score=_at(row.result, "baseline", "test", "score"),
-        best_score=_at(row.result, "best", "test", "score"),
+        best_score=_at(row.result, "score") if evaluated else _at(row.result, "best", "test", "score"),
         delta=_at(row.result, "delta", "score"),
     )
 

@@ -3,7 +3,7 @@
     async with ChatServer(["first reply", Answer(status=429, headers={"Retry-After": "1"})]) as server:
         model = ChatModel("openai/m", server.url)
 
-    with ChatServer(lambda request: request["messages"][-1]["content"]).in_thread() as url:   # for code that is not async
+    with ChatServer(lambda request: "reply").in_thread() as url:   # for code that is not async
         ...
 
 After the last answer of a list every further request gets `ok`. `server.requests` holds what came in.

@@ -6,6 +6,7 @@ rule or a demonstration ties the two together. Anything else it answers with cha
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from random import Random
 
 from promptlearn.models.scripted import ScriptedModel
@@ -42,7 +43,7 @@ def answer(messages: Sequence[Message]) -> str:
     for line in taught.splitlines():
         if topic in line and TAGS[topic] in line:
             return TAGS[topic]
-    for before, after in zip(messages, messages[1:], strict=False):
+    for before, after in pairwise(messages):
         if before.role == "user" and after.role == "assistant" and topic_of(before.content) == topic:
             return after.content
     return "Thank you for your message! How can I help?"

@@ -55,8 +55,8 @@ async def test_a_reservation_waits_for_calls_in_flight_before_the_budget_is_spen
     assert not second.done()
     ledger.settle(first, Usage(calls=1, input_tokens=20))
     assert (await second).charge.tokens == 50
+    ledger.settle(await second, Usage(calls=1, input_tokens=70))
     with pytest.raises(BudgetSpent, match=r"budget\.tokens = 100"):
-        ledger.settle(await second, Usage(calls=1, input_tokens=70))
         await ledger.reserve("task", Charge(1, 20))
 
 

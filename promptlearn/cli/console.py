@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -14,6 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+UNFOLDED = 10_000
+"""Width of a table that goes into a file or a pipe: one line per row, so that grep and diff find it."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 @cache
@@ -36,37 +41,61 @@ def interactive() -> bool:
 
 
 def print_json(document: Any) -> None:
-    sys.stdout.write(json.dumps(document, ensure_ascii=False, indent=2) + "\n")
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write(json.dumps(document, ensure_ascii=not unicode, indent=2) + "\n")
     sys.stdout.flush()
 
 
 def say(text: str) -> None:
     """A line of the result; text from outside is never markup."""
-    stdout().print(text, markup=False)
+    stdout().print(_visible(text), markup=False, emoji=False)
 
 
 def note(text: str, style: str | None = None) -> None:
     """A line beside the result."""
-    stderr().print(text, markup=False, style=style)
+    stderr().print(_visible(text), markup=False, emoji=False, style=style)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """A table on stdout; `right` are the numbers of right-aligned columns."""
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), whole: Sequence[int] = (0,)
+) -> None:
+    """A table on stdout; `right` are the numbers of right-aligned columns, `whole` those that are never folded."""
     from rich import box
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, name in enumerate(columns):
-        grid.add_column(name, justify="right" if index in right else "left", overflow="fold")
+        justify, fixed = "right" if index in right else "left", index in right or index in whole
+        grid.add_column(name, justify=justify, overflow="fold", no_wrap=fixed)  # type: ignore[arg-type]
     for row in rows:
-        grid.add_row(*(Text(cell) for cell in row))
-    stdout().print(grid, soft_wrap=False)
+        grid.add_row(*(Text(_visible(cell)) for cell in row))
+    console = stdout()
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(highlight=False, width=UNFOLDED)
+    console.print(grid, soft_wrap=False)
 
 
-def percent(score: float | None) -> str:
-    return "–" if score is None else f"{score:.3f}"
+def as_score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def money(cost: float | None) -> str:
     return "unknown" if cost is None else f"${cost:.4f}" if cost else "$0"
+
+
+def count(amount: int) -> str:
+    """A number of calls or tokens in a few characters: 9999, 51k, 2.0M."""
+    if amount < 10_000:
+        return str(amount)
+    return f"{amount / 1000:.0f}k" if amount < 999_500 else f"{amount / 1e6:.1f}M"
+
+
+def span(low: str, high: str) -> str:
+    return low if low == high else f"{low} – {high}"
+
+
+def _visible(text: str) -> str:
+    """Without control characters: what a model or a table says must not steer the terminal."""
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

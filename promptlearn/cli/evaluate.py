@@ -28,7 +28,10 @@ def evaluate(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure a prompt: its mean score with a 95 % interval, and what the judges say about rows that fail."""
+    """Measure a prompt without learning anything.
+
+    Prints its mean score with a 95 % interval, and what the judges say about rows that fail.
+    """
     from promptlearn.assembly import assemble
     from promptlearn.cli.interrupt import run_until_interrupted
     from promptlearn.cli.outcome import print_evaluation

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from promptlearn.cli.options import JsonOption, RunArgument, StoreOption, opened_store
 
 if TYPE_CHECKING:
-    from promptlearn.report import CandidateReport, ExampleReport, RunReport
+    from promptlearn.prompt import PromptFile
+    from promptlearn.records import Effect, Prompt, Split
+    from promptlearn.report import CandidateReport, ExampleReport, RunReport, RunSummary
     from promptlearn.store import Store
 
 VersionOption = Annotated[
-    str, typer.Option("--version", help="baseline, best, a candidate's number, or the beginning of a digest.")
+    str, typer.Option("--version", help="`baseline`, `best`, a candidate's number, or the beginning of a digest.")
 ]
 
 
@@ -29,8 +32,8 @@ def runs(
     limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """All runs of the store: state, outcome, score before and after."""
-    from promptlearn.cli.console import percent, print_json, table
+    """List runs and evaluations, the newest first."""
+    from promptlearn.cli.console import as_score, note, print_json, table
     from promptlearn.report import list_runs
 
     with opened_store(store) as found:
@@ -38,18 +41,27 @@ def runs(
     if as_json:
         print_json([asdict(summary) for summary in summaries])
         return
+    if not summaries:
+        note("no run yet: start one with `promptlearn run`")
+        return
     rows = [
-        [
-            one.id,
-            one.created_at[:16],
-            one.state,
-            one.decision or "–",
-            percent(one.baseline_score),
-            percent(one.best_score),
-        ]
+        [one.id, _moment(one), _outcome(one), as_score(one.baseline_score), as_score(one.best_score)]
         for one in summaries
     ]
-    table(["run", "started (UTC)", "state", "outcome", "baseline", "best"], rows, right=(4, 5))
+    table(["run", "started (UTC)", "outcome", "baseline", "best"], rows, right=(3, 4), whole=(0, 1))
+
+
+def _moment(summary: RunSummary) -> str:
+    return summary.created_at[:16].replace("T", " ")
+
+
+def _outcome(summary: RunSummary) -> str:
+    """What came of it; for a run that is not finished, also its state."""
+    if summary.is_evaluation:
+        return "evaluated" if summary.state == "finished" else f"eval {summary.state}"
+    if summary.decision is None:
+        return summary.state
+    return summary.decision if summary.state == "finished" else f"{summary.decision}, {summary.state}"
 
 
 def show(
@@ -60,12 +72,23 @@ def show(
         bool, typer.Option("--rules", help="Rules and demonstrations with their sources and worth.")
     ] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Its rows, with the judges' words.")] = False,
-    split: Annotated[str | None, typer.Option(help="Rows of one split only.")] = None,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None, typer.Option(help="With --examples: rows of one split only.")
+    ] = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """One run: its candidates and decisions, and with options its prompt, rules or rows."""
+    """Show a run: its candidates and decisions.
+
+    Or one prompt of it: with --prompt its text, with --rules what each part is worth, with --examples its rows.
+    """
+    from promptlearn.errors import UsageError
     from promptlearn.report import load_run
+
+    if prompt + rules + examples > 1:
+        raise UsageError("--prompt, --rules and --examples each print something else; give one of them")
+    if (version != "best" and not (prompt or rules or examples)) or (split and not examples):
+        raise UsageError("--version goes with --prompt, --rules or --examples, and --split with --examples")
 
     with opened_store(store) as found:
         report = load_run(found, which)
@@ -86,7 +109,7 @@ def diff(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What changed between two versions of a run's prompt, as a unified diff."""
+    """Print the difference between two versions of a run's prompt."""
     from promptlearn.cli.console import note, print_json
     from promptlearn.report import diff as prompt_diff
 
@@ -108,10 +131,13 @@ def export(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a version of the prompt in the form of the run's prompt file; every byte outside the prompt stays."""
+    """Write the learned prompt in the form of your prompt file.
+
+    Every byte of the file outside the prompt stays. Without --to and --in-place the text goes to stdout.
+    """
     from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
-    from promptlearn.prompt import bind_variables, chat_file, read_prompt
+    from promptlearn.prompt import chat_file
     from promptlearn.report import find_version, load_run
     from promptlearn.report import prompt as stored_prompt
 
@@ -122,23 +148,17 @@ def export(
         digest = find_version(report, version)
         learned = stored_prompt(found, report.id, version)
         baseline = stored_prompt(found, report.id, "baseline")
-    source = report.config.get("prompt") if isinstance(report.config, dict) else None
-    if source:
-        file = read_prompt(Path(source["file"]), key=source.get("key"))
-        now = bind_variables(file.prompt, baseline.contract.variables, literals=file.literals)
-        if now.learned_text() != baseline.learned_text():
-            raise UsageError(
-                f"{file.path} has changed since the run, and exporting would undo that; "
-                "run again from the new text, or write elsewhere from the run's own files "
-                f"(promptlearn show {report.id} --prompt)"
-            )
-    elif in_place:
+    file = _prompt_file(report, baseline, learned)
+    if file is None and in_place:
         raise UsageError(f"run {report.id} was started from Python and has no prompt file; give --to FILE")
-    else:
-        file = chat_file(baseline)
+    file = file or chat_file(baseline)
     target = file.path if in_place else to
     if target is None:
-        typer.echo(file.render_file(learned).decode("utf-8"), nl=False)
+        text = file.render_file(learned)
+        if as_json:
+            print_json({"run_id": report.id, "digest": digest, "path": None, "text": text.decode("utf-8")})
+        else:
+            typer.echo(text, nl=False)
         return
     file.write(learned, target)
     if as_json:
@@ -147,40 +167,63 @@ def export(
         say(str(target))
 
 
+def _prompt_file(report: RunReport, baseline: Prompt, learned: Prompt) -> PromptFile | None:
+    """The user's file, if it still says what the run began with (or already what it learned); None without one."""
+    from promptlearn.errors import UsageError
+    from promptlearn.prompt import bind_variables, read_prompt
+
+    config = report.config if isinstance(report.config, dict) else {}
+    source = config.get("prompt")
+    if not source:
+        return None
+    literals = (config.get("contract") or {}).get("literals", ())
+    file = read_prompt(Path(source["file"]), key=source.get("key"), literals=literals)
+    now = bind_variables(file.prompt, baseline.contract.variables, literals=file.literals)
+    if now.learned_text() != baseline.learned_text() and file.render_file(learned) != file.source:
+        raise UsageError(
+            f"{file.path} has changed since the run, and exporting would undo that; run again from the new text, "
+            f"or take what was learned from `promptlearn show {report.id} --prompt`"
+        )
+    return file
+
+
 def _show_run(report: RunReport, as_json: bool) -> None:
-    from promptlearn.cli.console import percent, print_json, say, table
+    from promptlearn.cli.console import as_score, print_json, say, table
 
     if as_json:
         print_json(_document(report))
         return
     summary = report.summary
-    say(f"run {summary.id}   {summary.state}   {summary.created_at[:16]} UTC")
+    say(f"run {summary.id}   {summary.state}   {_moment(summary)} UTC")
     if summary.stop_reason:
         say(f"stopped: {summary.stop_reason}")
     if summary.decision:
-        scores = f"{percent(summary.baseline_score)} → {percent(summary.best_score)}"
+        scores = f"{as_score(summary.baseline_score)} → {as_score(summary.best_score)}"
         say(f"{summary.decision}: test score {scores}; test split read {report.test_reads} time(s)")
-    rows = [
-        [
-            str(one.number),
-            one.digest[:8],
-            one.proposer,
-            ",".join(parent[:8] for parent in one.parents),
-            _scores(one),
-            one.decisions[-1].outcome if one.decisions else "",
-            one.decisions[-1].reason if one.decisions else "",
-        ]
-        for one in report.candidates
+    numbers = {one.digest: str(one.number) for one in report.candidates}
+    rows = [_candidate(one, numbers) for one in report.candidates]
+    table(["#", "prompt", "from", "train", "val.", "test", "outcome"], rows, right=(0, 3, 4, 5), whole=(1,))
+    judges = list(dict.fromkeys(row.judge for one in report.candidates for row in one.scores))
+    if len(judges) > 1:
+        say(f"scores: {' / '.join(judges)}")
+    say(f"more: promptlearn show {summary.id} --rules   (or --examples, --prompt), promptlearn diff {summary.id}")
+
+
+def _candidate(one: CandidateReport, numbers: Mapping[str, str]) -> list[str]:
+    from promptlearn.cli.console import as_score
+
+    scores: dict[str, list[str]] = {}
+    for row in one.scores:
+        scores.setdefault(row.split, []).append(as_score(row.mean))
+    parents = ", ".join(f"#{numbers.get(parent, parent[:8])}" for parent in one.parents)
+    last = one.decisions[-1] if one.decisions else None
+    return [
+        str(one.number),
+        one.digest[:8],
+        f"{one.proposer} of {parents}" if parents else one.proposer,
+        *("/".join(scores.get(split, ["–"])) for split in ("train", "validation", "test")),
+        f"{last.outcome}: {last.reason}" if last else "",
     ]
-    table(["#", "prompt", "proposer", "parent", "train / validation / test", "outcome", "why"], rows, right=(0,))
-    say(f"more: promptlearn show {summary.id} --rules | --examples | --prompt, promptlearn diff {summary.id}")
-
-
-def _scores(candidate: CandidateReport) -> str:
-    from promptlearn.cli.console import percent
-
-    known = {row.split: f"{percent(row.mean)} ({row.n})" for row in candidate.scores}
-    return " / ".join(known.get(split, "–") for split in ("train", "validation", "test"))
 
 
 def _document(report: RunReport) -> dict[str, Any]:
@@ -202,7 +245,7 @@ def _show_prompt(store: Store, report: RunReport, version: str, as_json: bool) -
 
 
 def _show_rules(store: Store, report: RunReport, version: str, as_json: bool) -> None:
-    from promptlearn.cli.console import print_json, table
+    from promptlearn.cli.console import note, print_json, table
     from promptlearn.records import as_text
     from promptlearn.report import prompt as stored_prompt
 
@@ -219,32 +262,30 @@ def _show_rules(store: Store, report: RunReport, version: str, as_json: bool) ->
             ]
         )
         return
-    rows = [
-        [
-            kind,
-            text,
-            source or "the user",
-            f"{effect.score:+.3f} ({effect.ci95.low:+.3f} to {effect.ci95.high:+.3f}, n={effect.n})"
-            if effect
-            else "not measured",
-        ]
-        for kind, text, source, effect in parts
-    ]
+    if not parts:
+        note("that version has no rules and no demonstrations")
+        return
+    rows = [[kind, text, source or "the user", _worth(effect)] for kind, text, source, effect in parts]
     table(["kind", "text", "from", "worth (95 % interval)"], rows)
 
 
-def _show_examples(store: Store, report: RunReport, version: str, split: str | None, as_json: bool) -> None:
-    from promptlearn.cli.console import print_json, table
-    from promptlearn.errors import UsageError
-    from promptlearn.records import SPLITS, as_text
+def _worth(effect: Effect | None) -> str:
+    if effect is None:
+        return "not measured"
+    return f"{effect.score:+.3f} ({effect.ci95.low:+.3f} to {effect.ci95.high:+.3f}, n={effect.n})"
+
+
+def _show_examples(store: Store, report: RunReport, version: str, split: Split | None, as_json: bool) -> None:
+    from promptlearn.cli.console import note, print_json, table
+    from promptlearn.records import as_text
     from promptlearn.report import examples
 
-    chosen = next((name for name in SPLITS if name == split), None)
-    if split is not None and chosen is None:
-        raise UsageError(f"no split is called {split!r}; possible: {', '.join(SPLITS)}")
-    rows = examples(store, report.id, version, chosen)
+    rows = examples(store, report.id, version, split)
     if as_json:
         print_json([asdict(row) for row in rows])
+        return
+    if not rows:
+        note("that version was run on no rows" + (f" of {split}" if split else ""))
         return
     table(
         ["example", "split", "input", "expected", "output", "score", "judges"],

@@ -8,12 +8,12 @@ import typer
 
 from promptlearn.cli.options import JsonOption, QuietOption
 
-app = typer.Typer(help="Language models that run on this machine.", no_args_is_help=True)
+app = typer.Typer(help="List and pull language models that run on this machine.", rich_markup_mode=None)
 
 
 @app.command("list")
 def list_all(as_json: JsonOption = False) -> None:
-    """Models that are pulled, and those that can be."""
+    """List models that are pulled, and those that can be."""
     from promptlearn.cli.console import print_json, table
     from promptlearn.models.pull import list_models
 

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the store that commands look into."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import typer
 if TYPE_CHECKING:
     from promptlearn.store import Store
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="The configuration.", show_default=True)]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, such as search.seed=3; may be given often."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a key of the configuration, such as search.seed=3, budget.task_calls=400, "
+        "models.task.max_tokens=16 or judges=[exact_match]; may be given often.",
+    ),
 ]
 StoreOption = Annotated[
     str | None,
@@ -23,12 +28,27 @@ StoreOption = Annotated[
         "--store",
         metavar="PATH|URL",
         envvar="PROMPTLEARN_STORE",
-        help="Where runs are kept; by default .promptlearn/store.db here.",
+        help="Where runs are kept; by default what promptlearn.yaml says, else .promptlearn/store.db here.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, errors included.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-RunArgument = Annotated[str, typer.Argument(metavar="[RUN]", help="Id of a run, its beginning, or `latest`.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Id of a run, its beginning, or `latest`.", show_default=True)
+]
+
+
+def named_store(where: str | None) -> str | None:
+    """The store for commands that read no configuration: a promptlearn.yaml here may name it."""
+    from promptlearn.config import DEFAULT_CONFIG, load_config
+    from promptlearn.errors import ConfigError
+
+    if where or not Path(DEFAULT_CONFIG).exists():
+        return where
+    try:
+        return load_config(Path(DEFAULT_CONFIG)).store
+    except ConfigError:  # looking at what is stored needs no valid configuration
+        return None
 
 
 @contextmanager
@@ -36,5 +56,5 @@ def opened_store(where: str | None) -> Iterator[Store]:
     """An existing store, for commands that only look."""
     from promptlearn.store import open_store
 
-    with open_store(where, create=False) as store:
+    with open_store(named_store(where), create=False) as store:
         yield store

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptlearn.cli.console import money, note, percent, print_json, say, table
+from promptlearn.cli.console import as_score, count, money, note, print_json, say, span, table
 
 if TYPE_CHECKING:
     from promptlearn.estimate import Estimate
@@ -65,7 +66,7 @@ def _scores(result: RunResult) -> None:
 
 def _row(name: str, digest: str, measure: Measure) -> list[str]:
     interval = f"{measure.ci95.low:.3f} – {measure.ci95.high:.3f}"
-    return [name, digest[:8], percent(measure.score), interval, str(measure.n), str(measure.errors)]
+    return [name, digest[:8], as_score(measure.score), interval, str(measure.n), str(measure.errors)]
 
 
 def _diff(result: RunResult, job: Job) -> None:
@@ -74,10 +75,9 @@ def _diff(result: RunResult, job: Job) -> None:
     if result.prompt.digest == job.prompt.digest:
         return
     old, new = as_document(job.prompt), as_document(result.prompt)
-    lines = unified_diff(old, new, ("baseline", "learned")).splitlines()
+    lines = [line for line in unified_diff(old, new, ("baseline", "learned")).split("\n") if line[:1] != "\\"]
     say("")
-    for line in lines[:DIFF_LINES]:
-        say(line)
+    say("\n".join(lines[:DIFF_LINES]).rstrip("\n"))
     if len(lines) > DIFF_LINES:
         say(f"… {len(lines) - DIFF_LINES} more lines: promptlearn diff {result.run_id}")
 
@@ -88,15 +88,15 @@ def _usage(result: RunResult) -> None:
             role,
             str(usage.calls),
             str(usage.cached_calls),
-            str(usage.input_tokens),
-            str(usage.output_tokens),
+            count(usage.input_tokens),
+            count(usage.output_tokens),
             money(usage.cost_usd),
         ]
         for role, usage in result.usage.items()
         if usage.calls or usage.cached_calls
     ]
     say("")
-    table(["role", "calls", "from journal", "input tokens", "output tokens", "cost"], rows, right=(1, 2, 3, 4, 5))
+    table(["role", "calls", "from journal", "tokens in", "tokens out", "cost"], rows, right=(1, 2, 3, 4, 5))
 
 
 def _advice(result: RunResult) -> str:
@@ -111,19 +111,18 @@ def print_estimate(estimate: Estimate, as_json: bool) -> None:
     if as_json:
         print_json(estimate.to_json())
         return
-    say(", ".join(f"{count} {split}" for split, count in estimate.rows.items()) + " rows")
+    say("rows: " + ", ".join(f"{rows} {split}" for split, rows in estimate.rows.items()))
+    say(f"judges: {', '.join(estimate.judges)}; proposers: {', '.join(estimate.proposers) or 'none'}")
     rows = [
         [
             role,
-            one.model,
-            f"{one.calls.low} – {one.calls.high}",
-            f"{one.input_tokens.low} – {one.input_tokens.high}",
-            f"{one.output_tokens.low} – {one.output_tokens.high}",
-            f"${one.cost_usd[0]:.4f} – ${one.cost_usd[1]:.4f}" if one.cost_usd else "unknown",
+            done.model,
+            *(span(count(one.low), count(one.high)) for one in (done.calls, done.input_tokens, done.output_tokens)),
+            span(money(done.cost_usd[0]), money(done.cost_usd[1])) if done.cost_usd else "unknown",
         ]
-        for role, one in estimate.roles.items()
+        for role, done in estimate.roles.items()
     ]
-    table(["role", "model", "calls", "input tokens", "output tokens", "cost"], rows, right=(2, 3, 4, 5))
+    table(["role", "model", "calls", "tokens in", "tokens out", "cost"], rows, right=(2, 3, 4, 5))
     for warning in estimate.warnings:
         note(f"warning: {warning}", style="yellow")
 
@@ -133,7 +132,7 @@ def print_evaluation(evaluation: Evaluation, name: str, as_json: bool, failures:
     measure = evaluation.measure
     failed = [row for row in evaluation.rows if row.score is None or row.score < 1]
     if as_json:
-        usage = {role: {"calls": one.calls, "cached_calls": one.cached_calls} for role, one in evaluation.usage.items()}
+        usage = {role: asdict(used) for role, used in evaluation.usage.items()}
         print_json(
             {
                 "run_id": evaluation.run_id,
@@ -158,7 +157,7 @@ def print_evaluation(evaluation: Evaluation, name: str, as_json: bool, failures:
         return
     table(
         ["prompt", "digest", "score", "95 % interval", "rows", "errors"],
-        [_row(Path(name).name, "", measure)],
+        [_row(Path(name).name, evaluation.rows[0].rollout.prompt, measure)],
         (2, 4, 5),
     )
     for row in failed[:failures]:

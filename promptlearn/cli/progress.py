@@ -7,7 +7,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from promptlearn.cli.console import interactive, note, percent, stderr
+from promptlearn.cli.console import as_score, interactive, note, stderr
 from promptlearn.runlog import Event
 
 QUIET_LINES = 15.0
@@ -82,7 +82,7 @@ def _line(event: Event) -> str | None:
         return f"round {body['number']} of at most {body['of']}, from {body['parent'][:8]}"
     if event.kind == "critique":
         modes = "; ".join(body["failure_modes"][:3]) or "nothing failed"
-        return f"  scores {percent(body['score'])} on a train minibatch; {modes}"
+        return f"  scores {as_score(body['score'])} on a train minibatch; {modes}"
     if event.kind == "proposer_failed":
         return f"  {body['proposer']} failed: {body['message']}"
     if event.kind == "proposed":

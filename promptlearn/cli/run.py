@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from promptlearn.cli.options import ConfigOption, JsonOption, QuietOption, SetOption, StoreOption
+from promptlearn.cli.options import (
+    ConfigOption,
+    JsonOption,
+    QuietOption,
+    RunArgument,
+    SetOption,
+    StoreOption,
+    named_store,
+    opened_store,
+)
+from promptlearn.errors import UsageError
 
 if TYPE_CHECKING:
     from promptlearn.config import Config
     from promptlearn.job import Job
+    from promptlearn.report import RunReport
     from promptlearn.result import RunResult
 
 EXIT_NOT_PROVEN, EXIT_BUDGET = 3, 4
@@ -39,6 +50,8 @@ def run(
 
     Given again after a kill, a Ctrl-C or a spent budget, the same command goes on where it stopped. Ctrl-C once ends
     the calls under way and saves; twice stops at once.
+
+    For example: promptlearn run --set budget.task_calls=400 --set search.proposers=[demos]
     """
     from promptlearn.config import load_config
 
@@ -46,26 +59,43 @@ def run(
 
 
 def resume(
-    which: Annotated[str, typer.Argument(metavar="[RUN]", help="Id of a run, its beginning, or `latest`.")] = "latest",
+    which: RunArgument = "latest",
     overrides: SetOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Go on with a run that was interrupted or ran out of budget: `promptlearn resume --set budget.usd=10`."""
-    from promptlearn.cli.options import opened_store
-    from promptlearn.config import parse_config, with_overrides
-    from promptlearn.errors import UsageError
-    from promptlearn.report import load_run
+    """Go on with a run that was interrupted or ran out of budget.
 
-    with opened_store(store) as found:
+    For example: promptlearn resume --set budget.task_calls=2000
+    """
+    from promptlearn.assembly import assemble
+    from promptlearn.config import parse_config, with_overrides
+    from promptlearn.report import load_run
+    from promptlearn.store.rows import UNFINISHED
+
+    place = named_store(store)
+    with opened_store(place) as found:
         report = load_run(found, which)
+    _refuse_what_can_not_go_on(report)
+    job = assemble(parse_config(with_overrides(dict(report.config), tuple(overrides or ()))), place)
+    with job.store:
+        if report.summary.state in UNFINISHED and job.digest() != report.summary.config_digest:
+            raise UsageError(
+                f"run {report.id} can not go on: its prompt, data, models, judges or search are not what they were; "
+                "put them back, or begin another with `promptlearn run` (replies that were paid for are found again)"
+            )
+        result = _learn(job, quiet)
+    _conclude(result, job, as_json)
+
+
+def _refuse_what_can_not_go_on(report: RunReport) -> None:
+    if report.summary.is_evaluation:
+        raise UsageError(f"{report.id} is an evaluation; give `promptlearn eval` again, it pays for nothing twice")
     if report.summary.state == "finished":
         raise UsageError(f"run {report.id} is finished; see it with `promptlearn show {report.id}`")
     if not isinstance(report.config, dict) or "data" not in report.config:
         raise UsageError(f"run {report.id} was started from Python; call promptlearn.optimize with the same arguments")
-    config = parse_config(with_overrides(report.config, tuple(overrides or ())))
-    _run(config, store, dry_run=False, as_json=as_json, quiet=quiet)
 
 
 def demo(
@@ -75,7 +105,7 @@ def demo(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run the shipped example (support triage) on the embedded model: no key, no network."""
+    """Run the shipped example on the embedded model: no key, no network."""
     from promptlearn.assets import asset_dir
     from promptlearn.config import load_config
 
@@ -87,7 +117,7 @@ def _run(config: Config, store: str | None, dry_run: bool, as_json: bool, quiet:
     from promptlearn.assembly import assemble
 
     job = assemble(config, store)
-    try:
+    with job.store:
         if dry_run:
             from promptlearn.cli.outcome import print_estimate
             from promptlearn.estimate import estimate
@@ -96,8 +126,10 @@ def _run(config: Config, store: str | None, dry_run: bool, as_json: bool, quiet:
             print_estimate(estimate(job), as_json)
             return
         result = _learn(job, quiet)
-    finally:
-        job.store.close()
+    _conclude(result, job, as_json)
+
+
+def _conclude(result: RunResult, job: Job, as_json: bool) -> NoReturn:
     from promptlearn.cli.outcome import print_result
 
     print_result(result, job, as_json)

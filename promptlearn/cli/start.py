@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from promptlearn.health import Finding
 
 EXPECTED_NAMES = ("label", "expected", "answer", "target", "output", "category", "class")
+_NOT_TEXT = ("yes", "no", "on", "off", "y", "n", "true", "false", "null", ".nan", ".inf")
 GROUP_NAMES = ("group", "customer", "user", "account", "session")
 
 
@@ -23,14 +26,21 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="Where promptlearn.yaml goes.")] = Path(),
-    prompt: Annotated[Path | None, typer.Option(help="Your prompt file.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Your table of examples.")] = None,
-    model: Annotated[str, typer.Option(help="The model that answers.")] = "openai/gpt-5-mini",
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where promptlearn.yaml goes.")] = Path(),
+    prompt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your prompt: text, Markdown, YAML or JSON.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your examples: CSV, TSV, JSONL, JSON or Parquet.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(metavar="NAME", help="The model that answers: openai/NAME, local/NAME or local/PATH.gguf.")
+    ] = "openai/gpt-5-mini",
     example: Annotated[bool, typer.Option("--example", help="Copy the shipped example instead.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a promptlearn.yaml for your prompt and your examples, or copy the shipped example."""
-    from promptlearn.cli.console import say
+    """Write a promptlearn.yaml for your files, or copy an example."""
+    from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
 
     target = folder / "promptlearn.yaml"
@@ -43,8 +53,10 @@ def init(
     else:
         folder.mkdir(parents=True, exist_ok=True)
         target.write_text(_starter(folder, prompt, data, model), encoding="utf-8")
-    _ignore_store(folder)
-    say(f"wrote {target}; next: promptlearn check -c {target}")
+    if as_json:
+        print_json({"path": str(target)})
+    else:
+        say(f"wrote {target}; next: promptlearn check" + ("" if folder == Path() else f" -c {target}"))
 
 
 def check(
@@ -53,7 +65,10 @@ def check(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open everything that the configuration names, look for leaks between splits, and print what a run will take."""
+    """Check prompt, data, judges and models; print what a run takes.
+
+    Looks for (near-)duplicates in different splits, and whether the judges know every label. Calls no model.
+    """
     from promptlearn.assembly import assemble
     from promptlearn.cli.outcome import print_estimate
     from promptlearn.config import load_config
@@ -69,15 +84,16 @@ def check(
 
 def doctor(
     config: ConfigOption = Path("promptlearn.yaml"),
+    overrides: SetOption = None,
+    store: StoreOption = None,
     offline: Annotated[bool, typer.Option("--offline", help="Ask no endpoint.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at Python, packages, the store, keys and local models, and send each configured model one tiny call."""
+    """Look at packages, disk, store and keys; greet each model."""
     from promptlearn.cli.console import print_json, table
-    from promptlearn.config import load_config
     from promptlearn.health import examine
 
-    findings = examine(load_config(config) if config.exists() else None, offline)
+    findings = examine(config, tuple(overrides or ()), store, offline)
     if as_json:
         print_json([{"what": one.what, "ok": one.ok, "detail": one.detail} for one in findings])
     else:
@@ -92,12 +108,16 @@ def _line(finding: Finding) -> list[str]:
 
 def _copy_example(folder: Path) -> None:
     from promptlearn.assets import asset_dir
+    from promptlearn.errors import UsageError
 
     source = Path(str(asset_dir("examples"))) / "support_triage"
+    files = sorted(file for file in source.iterdir() if file.is_file())
+    present = [file.name for file in files if (folder / file.name).exists()]
+    if present:
+        raise UsageError(f"{folder} has a {present[0]} already; name another folder: promptlearn init --example triage")
     folder.mkdir(parents=True, exist_ok=True)
-    for file in sorted(source.iterdir()):
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
+    for file in files:
+        shutil.copyfile(file, folder / file.name)
 
 
 def _starter(folder: Path, prompt: Path, data: Path, model: str) -> str:
@@ -107,20 +127,21 @@ def _starter(folder: Path, prompt: Path, data: Path, model: str) -> str:
 
     read_prompt(prompt)
     columns = list(load_columns(data))
-    expected = next((name for name in columns if name.lower() in EXPECTED_NAMES), columns[-1])
     group = next((name for name in columns if name.lower() in GROUP_NAMES), None)
-    inputs = [name for name in columns if name not in {expected, group}] or [columns[0]]
+    others = [name for name in columns if name != group]
+    expected = next((name for name in others if name.lower() in EXPECTED_NAMES), others[-1] if others[1:] else None)
+    inputs = [name for name in others if name != expected] or columns
     lines = [
         "# Columns were guessed from their names: check inputs, expected and group.",
-        f"prompt: {_relative(prompt, folder)}",
+        f"prompt: {_scalar(_relative(prompt, folder))}",
         "data:",
-        f"  file: {_relative(data, folder)}",
-        f"  inputs: [{', '.join(inputs)}]",
-        f"  expected: {expected}",
-        *([f"  group: {group}   # rows of one group stay in one split"] if group else []),
+        f"  file: {_scalar(_relative(data, folder))}",
+        f"  inputs: [{', '.join(map(_scalar, inputs))}]",
+        *([f"  expected: {_scalar(expected)}"] if expected else ["  # expected: COLUMN of right answers"]),
+        *([f"  group: {_scalar(group)}   # rows of one group stay in one split"] if group else []),
         "  split: {train: 0.4, validation: 0.3, test: 0.3}",
         "models:",
-        f"  task: {model}",
+        f"  task: {_scalar(model)}",
         "  # judge: openai/gpt-5-mini      # for judges that are language models",
         "  # meta: openai/gpt-5            # for the proposers rewrite and edit",
         "budget: {task_calls: 1000}",
@@ -135,10 +156,6 @@ def _relative(path: Path, folder: Path) -> str:
         return str(path.resolve())
 
 
-def _ignore_store(folder: Path) -> None:
-    """Keep the store out of git where there is a repository."""
-    ignore = folder / ".gitignore"
-    known = ignore.read_text(encoding="utf-8") if ignore.exists() else ""
-    if ".promptlearn/" not in known.splitlines():
-        end = "" if not known or known.endswith("\n") else "\n"
-        ignore.write_text(f"{known}{end}.promptlearn/\n", encoding="utf-8")
+def _scalar(text: str) -> str:
+    """A text as YAML has it: plain where it is a plain word or path, else in double quotes."""
+    return text if re.fullmatch(r"[A-Za-z_./][\w./-]*", text) and text.lower() not in _NOT_TEXT else json.dumps(text)

@@ -23,6 +23,8 @@ _EXPECTED_LENGTH = 200
 _SUGGESTION_LENGTH = 300
 _QUOTE_LENGTHS = (800, 400, 200, 100)
 """Characters that a quoted field may have; the longest with which every mode can show one row is taken."""
+_MARK_LENGTH = 30
+"""A cut that saves no more than its mark costs is not made."""
 _QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))*'(?!\w)")
 _NOTE_TOKENS = 12
 """Kept free in each mode for the note that says what was left out."""
@@ -143,7 +145,7 @@ def _quote(critique: Critique, length: int) -> str:
 
 def _shorten(text: str, length: int) -> str:
     """`length` characters of the text, two thirds of them from its start, around a mark that counts what is missing."""
-    if len(text) <= length:
+    if len(text) <= length + _MARK_LENGTH:
         return text
     tail = length // 3
     cut = len(text) - length

@@ -3,10 +3,10 @@
 `xllamacpp` starts llama.cpp's own OpenAI-compatible server on a loopback port; calls go to it through `ChatModel`. One
 server per file and process, shared by all roles that name the file. Knows nothing about where files come from.
 
-Every slot reads a new prefix for itself, and a batch saves little on a CPU. SmolLM2-135M, four prompts of 390 tokens, 20
-rows each, answers of 7 tokens: 594 ms of CPU per call one at a time, 809 two at a time, 1,239 four, 2,042 eight. Long
-answers are another matter: Qwen2.5-1.5B writes a token in 125, 89 and 79 ms one, two and four at a time. So calls wait in
-line here, whatever the concurrency of the run is; the other slots keep the prefixes of other prompts and roles.
+Every slot reads a new prefix for itself, and a batch saves little on a CPU. SmolLM2-135M, four prompts of 390 tokens,
+20 rows each, answers of 7 tokens: 594 ms of CPU per call one at a time, 809 two at a time, 1,239 four, 2,042 eight.
+Long answers are another matter: Qwen2.5-1.5B writes a token in 125, 89 and 79 ms one, two and four at a time. So calls
+wait in line here, whatever the concurrency of the run is; the other slots keep the prefixes of other prompts and roles.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class LocalModel:
 
         model = LocalModel("local/smollm2-135m-instruct", pull("smollm2-135m-instruct"))
 
-    Its identity is the digest of the file, so a journal knows its replies wherever the file lies. At temperature 0 equal
-    calls get equal replies as far as llama.cpp's arithmetic allows: what else is in a batch, and how much of the prompt
-    a slot remembered, may change the last bits of a sum and with them, rarely, a word.
+    Its identity is the digest of the file, so a journal knows its replies wherever the file lies. At temperature 0
+    equal calls get equal replies as far as llama.cpp's arithmetic allows: what else is in a batch, and how much of the
+    prompt a slot remembered, may change the last bits of a sum and with them, rarely, a word.
     """
 
     def __init__(
@@ -66,8 +66,8 @@ class LocalModel:
         slots: int = 16,
         context: int = 4096,
     ) -> None:
-        """`slots` is the most calls at once, `context` the tokens of prompt and reply together, `timeout` (seconds) is at
-        least TIMEOUT. Raises ConfigError where the file or the package is missing.
+        """`slots` is the most calls at once, `context` the tokens of prompt and reply together, `timeout` (seconds) is
+        at least TIMEOUT. Raises ConfigError where the file or the package is missing.
         """
         if importlib.util.find_spec("xllamacpp") is None:
             raise ConfigError(f"{name} needs llama.cpp: pip install 'promptlearn-optimizer[local]'")
@@ -237,7 +237,7 @@ def _import_quietly() -> Any:
     """Import xllamacpp with an OpenMP that sleeps while it waits, unless the user says otherwise.
 
     By default its threads spin at barriers. Where another process wants the same core, each barrier then costs a time
-    slice: measured on two busy cores, more than 1,900 ms per call instead of 670. OpenMP reads the variable once, when it
+    slice: measured on two busy cores, 2,300 ms of CPU per call instead of 450. OpenMP reads the variable once, when it
     is loaded.
     """
     given = os.environ.get("OMP_WAIT_POLICY")

@@ -42,7 +42,8 @@ from promptlearn.tokens import estimate_tokens
 Scripted: TypeAlias = str | Reply | Exception
 """What stands in a script for one reply."""
 Rule: TypeAlias = tuple[str, Scripted]
-Script: TypeAlias = Sequence[Scripted] | Sequence[Rule] | Callable[[Sequence[Message]], Scripted]
+Script: TypeAlias = Sequence[Scripted | Rule] | Callable[[Sequence[Message]], Scripted]
+"""A list holds replies or rules, not both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,16 +48,17 @@ class _Message(_Section):
     content: StrictStr
 
 
-class _Demonstration(_Section):
-    inputs: dict[str, JsonValue]
-    output: StrictStr
-    source: StrictStr = ""
-
-
 class _Effect(_Section):
     score: float
     ci95: tuple[float, float]
     n: int
+
+
+class _Demonstration(_Section):
+    inputs: dict[str, JsonValue]
+    output: StrictStr
+    source: StrictStr = ""
+    effect: _Effect | None = None
 
 
 class _Rule(_Section):
@@ -146,7 +147,9 @@ def read_chat(text: str, name: str) -> Chat:
     prompt = Prompt(
         messages=tuple(Message(m.role, split_end(m.content)[0]) for m in chat.messages),
         rules=tuple(Rule(split_end(rule.text)[0], rule.sources, _effect(rule.effect)) for rule in chat.rules),
-        demonstrations=tuple(Demonstration(demo.inputs, demo.output, demo.source) for demo in chat.demonstrations),
+        demonstrations=tuple(
+            Demonstration(demo.inputs, demo.output, demo.source, _effect(demo.effect)) for demo in chat.demonstrations
+        ),
         contract=Contract(locked=contract.locked, max_tokens=contract.max_tokens, output_schema=contract.output_schema),
     )
     if not prompt.messages:
@@ -193,12 +196,7 @@ def _rule(rule: Rule) -> Json:
     if rule.sources:
         written["sources"] = list(rule.sources)
     if rule.effect:
-        interval = rule.effect.ci95
-        written["effect"] = {
-            "score": rule.effect.score,
-            "ci95": [interval.low, interval.high],
-            "n": rule.effect.n,
-        }
+        written["effect"] = _measured(rule.effect)
     return written
 
 
@@ -206,7 +204,13 @@ def _demonstration(demo: Demonstration) -> Json:
     written: dict[str, Json] = {"inputs": dict(demo.inputs), "output": demo.output}
     if demo.source:
         written["source"] = demo.source
+    if demo.effect:
+        written["effect"] = _measured(demo.effect)
     return written
+
+
+def _measured(effect: Effect) -> Json:
+    return {"score": effect.score, "ci95": [effect.ci95.low, effect.ci95.high], "n": effect.n}
 
 
 def _block(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from promptlearn.errors import StoreError
+from promptlearn.errors import StoreError, WriteError
 
 Doing = Literal["opened", "read", "written"]
 
@@ -34,7 +34,8 @@ def name_failure(error: SQLAlchemyError, where: str, doing: Doing) -> StoreError
         reason = f"{' '.join(said.split())}; mend that"
     tail = " and run the same command again"
     kept = "; nothing that was paid for before is lost" if doing == "written" else ""
-    return StoreError(f"the store at {where} can not be {doing}: {reason}{tail}{kept}")
+    kind = WriteError if doing == "written" else StoreError
+    return kind(f"the store at {where} can not be {doing}: {reason}{tail}{kept}")
 
 
 @contextmanager

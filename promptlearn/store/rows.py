@@ -15,6 +15,8 @@ RunState = Literal["running", "finished", "failed", "interrupted", "budget"]
 STATES: tuple[RunState, ...] = ("running", "finished", "failed", "interrupted", "budget")
 UNFINISHED: tuple[RunState, ...] = ("running", "interrupted", "budget")
 """States that a run can go on from. `running` without a process that holds its lock is a run that was killed."""
+EVALUATION = "eval/"
+"""How the configuration's digest of a run begins that measures a prompt and learns nothing."""
 
 
 @dataclass(frozen=True, slots=True)

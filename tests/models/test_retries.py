@@ -104,7 +104,7 @@ async def test_an_endpoint_that_was_never_reached_is_systemic() -> None:
 
 
 async def test_over_a_real_socket(serve: Serve) -> None:
-    script = [
+    script: list[Answer | str] = [
         Answer("", 503),
         Answer("", 429, {"Retry-After": "2"}),
         Answer("x" * 99, cut=9),

@@ -50,7 +50,7 @@ async def test_the_first_rule_that_is_found_wins() -> None:
 
 
 async def test_a_chat_that_no_rule_knows() -> None:
-    with pytest.raises(SystemicError, match="no rule of scripted matches the chat that ends .*hello"):
+    with pytest.raises(SystemicError, match=r"no rule of scripted matches the chat that ends .*hello"):
         await ScriptedModel(RULES).complete(ask("hello"))
 
 

@@ -1,0 +1,290 @@
+"""Every command on good input: what is printed where, and the exit code."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+import yaml
+from shop import write_shop
+
+from promptlearn.cli.main import execute
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """What stdout holds: one JSON document and nothing else."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Outcome]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Runs one command line in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("PROMPTLEARN_STORE", "OPENAI_API_KEY", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run(*arguments: str) -> Outcome:
+        capsys.readouterr()
+        code = execute(list(arguments))
+        return Outcome(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    return write_shop(tmp_path)
+
+
+def test_run_prints_the_outcome_on_stdout_and_progress_on_stderr(cli: Cli, shop: Path) -> None:
+    done = cli("run")
+    assert done.code == 0
+    assert "improved: The learned prompt is better." in done.out
+    assert "+- A message about a parcel is shipping." in done.out
+    assert "No newline at end of file" not in done.out
+    assert "next: promptlearn show" in done.out
+    assert "round 1 of at most 8" in done.err
+    assert "round 1" not in done.out
+    assert max(len(line) for line in done.out.splitlines() if "─" in line) <= 80
+
+
+def test_run_json_has_the_promised_keys(cli: Cli, shop: Path) -> None:
+    done = cli("run", "--json", "--quiet")
+    result = done.document
+    assert (done.code, done.err) == (0, "")
+    promised = {
+        "run_id",
+        "state",
+        "stop_reason",
+        "decision",
+        "baseline",
+        "best",
+        "delta",
+        "usage",
+        "candidates",
+        "wall_s",
+    }
+    assert promised <= set(result)
+    assert {"digest", "test"} <= set(result["baseline"])
+    assert {"digest", "path", "test"} <= set(result["best"])
+    assert {"score", "n", "errors", "ci95"} <= set(result["best"]["test"])
+    assert {"score", "ci95", "p_value", "test"} <= set(result["delta"])
+    assert set(result["usage"]) == {"task", "judge", "meta"}
+    for usage in result["usage"].values():
+        assert {"calls", "cached_calls", "input_tokens", "output_tokens", "cost_usd"} <= set(usage)
+    assert {"proposed", "rejected_by_contract", "gated_out", "raced", "accepted"} <= set(result["candidates"])
+    assert result["decision"] == "improved"
+    assert Path(result["best"]["path"]).read_text(encoding="utf-8").startswith(synthetic.SEED)
+
+
+def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None:
+    """`latest` is the run that learned, also after an evaluation."""
+    run = cli("run", "--json", "-q").document["run_id"]
+    assert cli("eval", "-q").code == 0
+
+    listed = cli("runs")
+    assert run in listed.out
+    assert "improved" in listed.out
+    assert "evaluated" in listed.out
+    assert [one["decision"] for one in cli("runs", "--json").document] == [None, "improved"]
+
+    shown = cli("show")
+    assert f"run {run}" in shown.out
+    assert "rules of #0" in shown.out
+    assert cli("show", run[:12], "--json").document["summary"]["id"] == run
+
+    prompt = cli("show", "--prompt")
+    assert prompt.out.endswith("- A message about a password is account.\n")
+    assert cli("show", "--prompt", "--version", "baseline").out == synthetic.SEED + "\n"
+
+    changed = cli("diff")
+    assert changed.out.startswith("--- baseline\n+++ best\n")
+    assert cli("diff", "--from", "best").err == "best and best are the same\n"
+
+    rows = cli("show", "--examples", "--split", "test", "--json").document
+    assert {row["split"] for row in rows} == {"test"}
+    assert all(row["verdicts"][0]["explanation"] for row in rows)
+
+
+def test_rules_are_shown_with_their_sources_and_what_they_are_worth(cli: Cli, shop: Path) -> None:
+    """Invariant 11."""
+    cli("run", "-q")
+    shown = cli("show", "--rules")
+    assert "not measured" not in shown.out
+    parts = cli("show", "--rules", "--json").document
+    assert len(parts) == 4
+    assert all(part["sources"].startswith("https://") and part["effect"]["score"] > 0 for part in parts)
+
+
+def test_the_rows_of_an_evaluation_can_be_shown(cli: Cli, shop: Path) -> None:
+    done = cli("eval", "--failures", "2")
+    assert done.code == 0
+    assert "0.000" in done.out
+    advice = next(line for line in done.out.splitlines() if "more rows" in line)
+    assert cli(*advice.split("promptlearn ")[1].split()).out.count("Ticket") == 31
+    document = cli("eval", "--split", "all", "--json").document
+    assert (document["n"], document["score"], document["errors"]) == (120, 0.0, 0)
+    assert len(cli("show", document["run_id"], "--examples", "--json").document) == 120
+    refused = cli("resume", document["run_id"])
+    assert refused.code == 2
+    assert "is an evaluation" in refused.err
+
+
+def test_export_writes_to_stdout_to_a_file_and_in_place_once_and_again(cli: Cli, shop: Path) -> None:
+    path = cli("run", "--json", "-q").document["best"]["path"]
+    learned = Path(path).read_text(encoding="utf-8")
+    assert cli("export").out == learned
+    assert cli("export", "--json").document["text"] == learned
+    assert cli("export", "--to", "out/learned.md").out == "out/learned.md\n"
+    assert (shop / "out/learned.md").read_text(encoding="utf-8") == learned
+    assert (shop / "prompt.md").read_text(encoding="utf-8") == synthetic.SEED + "\n"
+    for _ in range(2):
+        assert cli("export", "--in-place").code == 0
+        assert (shop / "prompt.md").read_text(encoding="utf-8") == learned
+
+
+def test_export_does_not_undo_what_the_user_has_written_since(cli: Cli, shop: Path) -> None:
+    cli("run", "-q")
+    (shop / "prompt.md").write_text("My own new words.\n", encoding="utf-8")
+    refused = cli("export", "--in-place")
+    assert refused.code == 2
+    assert "has changed since the run" in refused.err
+    assert (shop / "prompt.md").read_text(encoding="utf-8") == "My own new words.\n"
+
+
+def test_export_knows_the_literals_of_the_configuration(cli: Cli, tmp_path: Path) -> None:
+    write_shop(tmp_path, contract={"literals": ["name"]})
+    (tmp_path / "prompt.md").write_text("Sign with {name}, literally.\n", encoding="utf-8")
+    cli("run", "-q")
+    assert cli("export").out.startswith("Sign with {name}, literally.\n")
+
+
+def test_not_proven_is_3_and_keeps_the_baseline(cli: Cli, shop: Path) -> None:
+    (shop / "stubborn.yaml").write_text("default: shipping\n", encoding="utf-8")
+    done = cli("run", "-q", "--set", "models.task=scripted/stubborn.yaml")
+    assert done.code == 3
+    assert "not_proven: No improvement is proven, so the baseline stays." in done.out
+
+
+def test_a_spent_budget_is_4_and_resume_goes_on(cli: Cli, shop: Path) -> None:
+    stopped = cli("run", "--json", "-q", "--set", "budget.task_calls=110")
+    assert stopped.code == 4
+    assert stopped.document["state"] == "budget"
+    assert "not_proven" in cli("runs").out
+    done = cli("resume", "--json", "-q", "--set", "budget.task_calls=1000")
+    assert done.code == 0
+    assert done.document["run_id"] == stopped.document["run_id"]
+    assert done.document["usage"]["task"]["cached_calls"] >= stopped.document["usage"]["task"]["calls"]
+    assert cli("resume").code == 2
+
+
+def test_resume_refuses_to_go_on_with_another_task(cli: Cli, shop: Path) -> None:
+    cli("run", "-q", "--set", "budget.task_calls=110")
+    refused = cli("resume", "--set", "search.seed=7")
+    assert refused.code == 2
+    assert "can not go on" in refused.err
+
+
+@pytest.mark.parametrize("command", [("check",), ("run", "--dry-run")])
+def test_an_estimate_costs_nothing_and_names_what_is_used(cli: Cli, shop: Path, command: tuple[str, ...]) -> None:
+    shown = cli(*command)
+    assert shown.code == 0
+    assert shown.out.startswith("rows: 46 train, 31 validation, 43 test\njudges: label_set; proposers: rules, demos\n")
+    document = cli(*command, "--json").document
+    assert document["rows"] == {"train": 46, "validation": 31, "test": 43}
+    assert document["roles"]["task"]["calls"] == [67, 1000]
+    assert document["roles"]["task"]["cost_usd"] == [0.0, 0.0]
+    assert cli("runs", "--json").document == []
+
+
+def test_check_warns_of_leaks(cli: Cli, tmp_path: Path) -> None:
+    rows = synthetic.rows(60)
+    write_shop(tmp_path, [*rows, *({**row, "message": row["message"].upper() + "!"} for row in rows)])
+    warned = cli("check")
+    assert warned.code == 0
+    assert "stand in two splits" in warned.err
+
+
+def test_doctor_looks_at_everything_and_calls_each_model(cli: Cli, shop: Path) -> None:
+    found = {one["what"]: one for one in cli("doctor", "--json").document}
+    assert found["models.task"]["detail"].startswith("scripted/model.yaml: answered in")
+    assert found["store"]["ok"] is None
+    cli("run", "-q")
+    assert "1 runs" in cli("doctor", "--offline").out
+
+
+def test_doctor_reports_a_broken_configuration_beside_the_rest(cli: Cli, shop: Path) -> None:
+    sick = cli("doctor", "--set", "search.sed=1", "--json")
+    assert sick.code == 1
+    assert {one["what"]: one["ok"] for one in sick.document}["configuration"] is False
+    assert cli("doctor", "-c", "elsewhere.yaml").code == 0
+
+
+def test_init_writes_a_configuration_that_check_accepts(cli: Cli, shop: Path) -> None:
+    (shop / "promptlearn.yaml").unlink()
+    made = cli("init", "--prompt", "prompt.md", "--data", "tickets.csv", "--model", "scripted/model.yaml")
+    assert (made.code, made.out) == (0, "wrote promptlearn.yaml; next: promptlearn check\n")
+    assert cli("check").code == 0
+    again = cli("init", "--prompt", "prompt.md", "--data", "tickets.csv")
+    assert again.code == 2
+    assert "promptlearn.yaml exists" in again.err
+
+
+def test_init_quotes_what_yaml_would_read_otherwise(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "p: 1.md").write_text("Classify.", encoding="utf-8")
+    (tmp_path / "t #1.csv").write_text('no,"text, or so",Label,customer\n1,a,b,c\n', encoding="utf-8")
+    assert cli("init", "sub", "--prompt", "p: 1.md", "--data", "t #1.csv").code == 0
+    config = yaml.safe_load((tmp_path / "sub/promptlearn.yaml").read_text(encoding="utf-8"))
+    assert config["prompt"] == str(tmp_path / "p: 1.md")
+    assert config["data"]["file"] == str(tmp_path / "t #1.csv")
+    assert config["data"]["inputs"] == ["no", "text, or so"]
+    assert (config["data"]["expected"], config["data"]["group"]) == ("Label", "customer")
+
+
+def test_init_copies_the_example_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
+    assert cli("init", "triage", "--example").code == 0
+    assert (tmp_path / "triage/promptlearn.yaml").exists()
+    (tmp_path / "README.md").write_text("mine", encoding="utf-8")
+    refused = cli("init", "--example")
+    assert refused.code == 2
+    assert "has a README.md already" in refused.err
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == "mine"
+
+
+def test_the_store_of_the_configuration_is_the_one_that_is_looked_into(cli: Cli, tmp_path: Path) -> None:
+    write_shop(tmp_path, store="kept/here.db")
+    run = cli("run", "--json", "-q").document["run_id"]
+    assert (tmp_path / "kept/here.db").exists()
+    assert not (tmp_path / ".promptlearn").exists()
+    assert run in cli("runs").out
+    assert cli("show", "--store", "elsewhere.db").code == 2
+
+
+def test_tables_in_a_pipe_have_one_line_per_row(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("run", "-q")
+    monkeypatch.delenv("COLUMNS")
+    lines = cli("show").out.splitlines()
+    assert any("no better than its parent on 8 train rows" in line for line in lines)
+
+
+def test_models_list(cli: Cli, tmp_path: Path) -> None:
+    assert cli("models", "list").code == 0
+    assert [one["name"] for one in cli("models", "list", "--json").document][:1] == ["smollm2-135m-instruct"]
+
+
+def test_version(cli: Cli, tmp_path: Path) -> None:
+    assert cli("--version").out.startswith("promptlearn 0.")
