@@ -1,6 +1,6 @@
 """Writes docs/configuration.md and docs/promptlearn.schema.json from the configuration's own words.
 
-    python docs/reference.py     (a test says when it has to be run again)
+python docs/reference.py     (a test says when it has to be run again)
 """
 
 import json

@@ -262,7 +262,11 @@ def _judge_path(folder: Path, use: str) -> str:
 def _model_path(folder: Path, name: str) -> str:
     """`local/models/a.gguf` and `scripted/rules.yaml` name files beside the configuration."""
     provider, _, path = name.partition("/")
-    if not path.startswith("hf:") and (provider, Path(path).suffix) in {("local", ".gguf"), ("scripted", ".yaml"), ("scripted", ".yml")}:
+    if not path.startswith("hf:") and (provider, Path(path).suffix) in {
+        ("local", ".gguf"),
+        ("scripted", ".yaml"),
+        ("scripted", ".yml"),
+    }:
         return f"{provider}/{folder / path}"
     return name
 

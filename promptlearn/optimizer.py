@@ -136,6 +136,7 @@ class Optimizer:
             if not count:
                 continue
             brief = self._brief(parent, critique, f"{name}/{number}")
+            self._log.show("proposing", proposer=name, count=count)
             try:
                 found = await self._proposers[name].propose(brief, count)
             except SystemicError:

@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from chat_server import Answer, ChatServer
 
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.ledger import Budget, Ledger
 from promptlearn.metered import MeteredModel
-from promptlearn.models.base import Price, Reply, Sampling
+from promptlearn.models.base import Model, Price, Reply, Sampling
+from promptlearn.models.openai import ChatModel
 from promptlearn.models.retries import RetryPolicy
 from promptlearn.models.scripted import Script, Scripted, ScriptedModel
 from promptlearn.records import Message, Usage
@@ -27,7 +29,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 def meter(store: Store) -> Callable[..., MeteredModel]:
-    def make(model: ScriptedModel, ledger: Ledger, retries: RetryPolicy = AT_ONCE) -> MeteredModel:
+    def make(model: Model, ledger: Ledger, retries: RetryPolicy = AT_ONCE) -> MeteredModel:
         return MeteredModel(model, "task", store.journal, ledger, asyncio.Semaphore(4), retries)
 
     return make
@@ -125,3 +127,21 @@ async def test_a_cancelled_call_gives_its_reservation_back(meter: Callable[..., 
     with pytest.raises(asyncio.CancelledError):
         await call
     assert ledger.affordable_calls("task") == 1
+
+
+async def test_faults_of_a_real_endpoint_are_survived(meter: Callable[..., MeteredModel]) -> None:
+    """503, 429 with Retry-After, a body that is cut and a time-out, over a socket; then the answer."""
+    faults: list[Answer | str] = [
+        Answer("", 503),
+        Answer("", 429, {"Retry-After": "0"}),
+        Answer("x" * 99, cut=9),
+        Answer(delay=1),
+        "at last",
+    ]
+    ledger = Ledger()
+    async with ChatServer(faults) as server:
+        model = meter(ChatModel("openai/m", server.url, timeout=0.3), ledger)
+        reply = await model.complete(ASK)
+        await model.close()
+    assert reply.text == "at last"
+    assert ledger.spent("task").calls >= 2

@@ -83,6 +83,8 @@ def _line(event: Event) -> str | None:
     if event.kind == "critique":
         modes = "; ".join(body["failure_modes"][:3]) or "nothing failed"
         return f"  scores {as_score(body['score'])} on a train minibatch; {modes}"
+    if event.kind == "proposing":
+        return f"  asking {body['proposer']} for up to {body['count']}"
     if event.kind == "proposer_failed":
         return f"  {body['proposer']} failed: {body['message']}"
     if event.kind == "proposed":

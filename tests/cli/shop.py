@@ -37,6 +37,7 @@ def write_shop(folder: Path, rows: Table | None = None, **changes: Any) -> Path:
         "data": {"file": "tickets.csv", "inputs": ["message"], "expected": "tag"},
         "reviews": "reviews.json",
         "models": {"task": "scripted/model.yaml"},
+        "search": {"rounds": 1, "drafts": 4},
     }
     (folder / "promptlearn.yaml").write_text(yaml.safe_dump(config | changes, sort_keys=False), encoding="utf-8")
     return folder

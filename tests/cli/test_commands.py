@@ -57,7 +57,7 @@ def test_run_prints_the_outcome_on_stdout_and_progress_on_stderr(cli: Cli, shop:
     assert "+- A message about a parcel is shipping." in done.out
     assert "No newline at end of file" not in done.out
     assert "next: promptlearn show" in done.out
-    assert "round 1 of at most 8" in done.err
+    assert "round 1 of at most 1" in done.err
     assert "round 1" not in done.out
     assert max(len(line) for line in done.out.splitlines() if "─" in line) <= 80
 
@@ -206,7 +206,7 @@ def test_an_estimate_costs_nothing_and_names_what_is_used(cli: Cli, shop: Path, 
     assert shown.out.startswith("rows: 46 train, 31 validation, 43 test\njudges: label_set; proposers: rules, demos\n")
     document = cli(*command, "--json").document
     assert document["rows"] == {"train": 46, "validation": 31, "test": 43}
-    assert document["roles"]["task"]["calls"] == [67, 1000]
+    assert document["roles"]["task"]["calls"] == [51, 1000]
     assert document["roles"]["task"]["cost_usd"] == [0.0, 0.0]
     assert cli("runs", "--json").document == []
 

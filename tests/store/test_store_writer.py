@@ -189,8 +189,8 @@ async def test_a_bad_write_does_not_fail_its_neighbours(writer: Writer) -> None:
     await gate
     assert [type(result).__name__ for result in results] == [
         "NoneType",
-        "StoreError",
-        "StoreError",
+        "WriteError",
+        "WriteError",
         "ZeroDivisionError",
         "NoneType",
     ]

@@ -1,0 +1,27 @@
+"""For every test: no network but loopback, no colours, no store of the person who runs the tests."""
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+NETWORK = False
+"""The one switch: whether tests may connect to anything but this machine."""
+
+
+def _guard(event: str, args: tuple[Any, ...]) -> None:
+    if event == "socket.connect" and not NETWORK and isinstance(args[1], tuple):
+        host = str(args[1][0])
+        if not (host.startswith("127.") or host in {"::1", "localhost"}):
+            raise RuntimeError(f"a test tried to connect to {host}; tests talk to loopback only")
+
+
+sys.addaudithook(_guard)
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("PROMPTLEARN_STORE", "OPENAI_API_KEY", "FORCE_COLOR", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    yield
