@@ -1,10 +1,12 @@
-"""For every test: no network but loopback, no colours, no store of the person who runs the tests."""
+"""For every test: no network but loopback, and nothing of the environment of the person who runs the tests."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+from chat_server import ChatServer, Script, Serve
 
 NETWORK = False
 """The one switch: whether tests may connect to anything but this machine."""
@@ -21,7 +23,17 @@ sys.addaudithook(_guard)
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PROMPTLEARN_STORE", "OPENAI_API_KEY", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-    yield
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Serve]:
+    """Start a chat server with a script; it stops with the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(script: Script = ()) -> ChatServer:
+            return await stack.enter_async_context(ChatServer(script))
+
+        yield start
