@@ -116,6 +116,27 @@ async def aevaluate(
         return await evaluate_job(job, split)
 
 
+def _in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` in a thread with a loop of its own; an interrupt here (a notebook's stop button) ends it there."""
+    loop = asyncio.new_event_loop()
+    task = loop.create_task(work)
+
+    def run() -> T:
+        try:
+            return loop.run_until_complete(task)
+        finally:
+            loop.close()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="promptlearn") as pool:
+        outcome = pool.submit(run)
+        try:
+            return outcome.result()
+        except BaseException:
+            if not outcome.done():
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
 def _in_sync(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """The same function, run to its end; in a thread of its own where this one has a running loop (a notebook)."""
 
@@ -125,8 +146,7 @@ def _in_sync(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(function(*args, **kwargs))
-        with ThreadPoolExecutor(1, thread_name_prefix="promptlearn") as pool:
-            return pool.submit(lambda: asyncio.run(function(*args, **kwargs))).result()
+        return _in_thread(function(*args, **kwargs))
 
     return run
 

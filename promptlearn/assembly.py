@@ -57,7 +57,7 @@ def assemble(config: Config, store: str | Path | None = None, folder: Path | Non
         search=config.search,
         budget=Budget(**config.budget.model_dump()),
         folder=folder or Path.cwd(),
-        described=config.model_dump(mode="json"),
+        described=config.model_dump(mode="json", exclude={"store"}),
     )
 
 

@@ -10,9 +10,10 @@ import copy
 import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from promptlearn.errors import ConfigError
 from promptlearn.records import Json
@@ -116,7 +117,7 @@ class PriceConfig(Section):
 class ModelConfig(Section):
     model: str
     """`openai/NAME`, `local/NAME`, `local/PATH.gguf`, `scripted/PATH.yaml`; any name with a `base_url`."""
-    base_url: str | None = None
+    base_url: Annotated[str | None, AfterValidator(lambda url: _without_credentials(url))] = None
     """Root of an endpoint that speaks chat completions, such as http://127.0.0.1:8000/v1."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; keys themselves never stand here."""
@@ -134,6 +135,15 @@ class ModelConfig(Section):
     """Tokens per slot of a local model."""
     price: PriceConfig | None = None
     """Needed for `budget.usd`; without it the cost is unknown, not zero."""
+
+
+def _without_credentials(url: str | None) -> str | None:
+    """Keys belong into the environment: a configuration is stored with its runs and printed (invariant 10)."""
+    if url is not None:
+        parts = urlsplit(url)
+        if parts.username or parts.password or parts.query:
+            raise ValueError("holds a user, a password or a query; name the key's environment variable in api_key_env")
+    return url
 
 
 def _named(value: Any, key: str) -> Any:

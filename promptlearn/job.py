@@ -98,7 +98,11 @@ class Job:
         search = self.search.model_dump(mode="json", exclude={"concurrency"})
         models = {role: [model.identity, repr(model.sampling)] for role, model in self.models().items()}
         judges = [[_judge_digest(spec.judge), spec.weight, spec.veto] for spec in self.judges]
-        return fingerprint([self.prompt.digest, self.dataset.digest, models, judges, search, self._review_texts()])
+        contract = self.prompt.contract
+        kept = [list(contract.locked), contract.max_tokens, contract.output_schema]
+        proposers = [name if isinstance(name, str) else name.name for name in self.proposer_names()]
+        reviews = [[review.body, review.suggestion] for review in usable(self.reviews)]
+        return fingerprint([self.prompt.digest, kept, self.dataset.digest, models, judges, proposers, search, reviews])
 
     def models(self) -> dict[Role, Model]:
         found: dict[Role, Model | None] = {"task": self.task, "judge": self.judge, "meta": self.meta}
@@ -149,9 +153,6 @@ class Job:
         return sum(
             1 for spec in self.judges if isinstance(spec.judge, JudgeConfig) and judge_needs_model(spec.judge.use)
         )
-
-    def _review_texts(self) -> list[str]:
-        return [review.body for review in usable(self.reviews)]
 
 
 @dataclass(slots=True)
@@ -257,18 +258,21 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
         await job.store.add_examples(run, rows, split)
     counts = {split: len(rows) for split, rows in _splits(job.dataset)}
     await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings))
-    ledger.hold("task", Charge(2 * len(job.dataset.test)))
+    reads = 2 * len(job.dataset.test)
+    ledger.hold("task", Charge(reads))
+    ledger.hold("judge", Charge(reads * job.llm_judges()))
     search = await Optimizer(
         job.prompt, job.dataset, bench.evaluator, bench.proposers, ledger, log, job.search, usable(job.reviews)
     ).learn()
     ledger.release()
-    reads = await job.store.read_test(run, "final")
+    # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
+    times = await job.store.read_test(run, f"final/{search.incumbent.digest}")
     await log.event(
         "test", rows=len(job.dataset.test), prompts=1 if search.incumbent.digest == job.prompt.digest else 2
     )
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
     usage = {role: ledger.usage(role) for role in ROLES}
-    return _result(job, run, search, proof, usage, warnings, reads, time.monotonic() - started)
+    return _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started)
 
 
 def _result(

@@ -76,7 +76,9 @@ class Ledger:
     _accounts: dict[Role, Account] = field(default_factory=lambda: {role: Account() for role in ROLES})
     _held: dict[Role, Charge] = field(default_factory=lambda: dict.fromkeys(ROLES, NOTHING))
     _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+    _woken: int = 0
     _started: float = 0.0
+    _proving: bool = False
 
     def __post_init__(self) -> None:
         self._started = self.clock()
@@ -96,7 +98,8 @@ class Ledger:
         self._held[role] = self._held[role] + charge
 
     def release(self) -> None:
-        """Free everything that was held back."""
+        """Free everything that was held back, for the proof; minutes end a search, not its proof."""
+        self._proving = True
         self._held = dict.fromkeys(ROLES, NOTHING)
 
     def fits(self, role: Role, charge: Charge) -> bool:
@@ -117,7 +120,7 @@ class Ledger:
 
         Raises BudgetSpent when it would not fit even if every call in flight cost nothing more than it has.
         """
-        if self._waiting:
+        if self._waiting or self._woken:
             await self._wait()
         while (exceeded := self._exceeded(role, charge)) is not None:
             if self._total(None, reserved_only=True).calls == 0 or exceeded == "minutes":
@@ -140,6 +143,14 @@ class Ledger:
         account.usage = account.usage + usage
         self._wake()
 
+    def forfeit(self, reservation: Reservation) -> None:
+        """The call failed, and may have been billed: what was promised to it counts as spent."""
+        account = self._accounts[reservation.role]
+        account.reserved = account.reserved - reservation.charge
+        account.spent = account.spent + reservation.charge
+        account.usage = account.usage + Usage(calls=1, cost_usd=reservation.charge.usd)
+        self._wake()
+
     def cancel(self, reservation: Reservation) -> None:
         """Take back a promise to a call that cost nothing."""
         account = self._accounts[reservation.role]
@@ -158,15 +169,18 @@ class Ledger:
             if turn in self._waiting:
                 self._waiting.remove(turn)
             else:
+                self._woken -= 1
                 self._wake()
             raise
+        self._woken -= 1
 
     def _wake(self) -> None:
-        while self._waiting:
+        """Let the first in line look again, one at a time: nobody gets in between."""
+        while self._waiting and not self._woken:
             turn = self._waiting.popleft()
             if not turn.done():
+                self._woken += 1
                 turn.set_result(None)
-                return
 
     def _total(self, only: Role | None, reserved_only: bool = False) -> Charge:
         total = NOTHING
@@ -183,7 +197,7 @@ class Ledger:
     def _exceeded(self, role: Role, charge: Charge) -> str | None:
         budget, total, own = self.budget, self._total(None) + charge, self._total(role) + charge
         role_cap = self._call_cap(role)
-        if budget.minutes is not None and self.minutes >= budget.minutes:
+        if budget.minutes is not None and self.minutes >= budget.minutes and not self._proving:
             return "minutes"
         if role_cap is not None and own.calls > role_cap:
             return f"{role}_calls"

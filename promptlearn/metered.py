@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Protocol
 
 from promptlearn.errors import ModelError
@@ -19,7 +19,7 @@ from promptlearn.models.base import Model, Price, Reply, Sampling
 from promptlearn.models.retries import RetryPolicy, outlived
 from promptlearn.records import Json, Message, Role, Usage
 from promptlearn.store.journal import call_key
-from promptlearn.tokens import token_bound
+from promptlearn.tokens import estimate_tokens, token_bound
 
 MESSAGE_OVERHEAD = 32
 """Tokens that a chat template may add around one message."""
@@ -85,20 +85,21 @@ class MeteredModel:
             "repeat": repeat,
         }
         key = call_key(request)
-        reservation = await self._ledger.reserve(self._role, self._bound(messages, sampling, schema))
+        bound = self._bound(messages, sampling, schema)
         twin = self._in_flight.get(key)
         if twin is not None:
-            return await self._share(twin, reservation)
-        known = self._journal.find(key)
-        if known is not None:
-            reply = _reply(known)
-            self._ledger.settle(reservation, reply.usage, cached=True)
-            return reply
+            return await self._share(twin, bound)
         mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._in_flight[key] = mine
         try:
-            reply = await self._pay(reservation, messages, sampling, schema, repeat)
-            await self._journal.record(key, self.name, request, _entry(reply))
+            reservation = await self._ledger.reserve(self._role, bound)
+            known = self._journal.find(key)
+            if known is not None:
+                reply = _reply(known)
+                self._ledger.settle(reservation, reply.usage, cached=True)
+            else:
+                reply = await self._pay(reservation, messages, sampling, schema, repeat)
+                await self._journal.record(key, self.name, request, _entry(reply))
             mine.set_result(reply)
             return reply
         except BaseException as error:
@@ -111,14 +112,13 @@ class MeteredModel:
         finally:
             del self._in_flight[key]
 
-    async def _share(self, twin: asyncio.Future[Reply], reservation: Reservation) -> Reply:
-        """An equal call is already under way: wait for it instead of paying twice."""
-        try:
-            reply = await asyncio.shield(twin)
-        except BaseException:
-            self._ledger.cancel(reservation)
-            raise
-        self._ledger.settle(reservation, reply.usage, cached=True)
+    async def _share(self, twin: asyncio.Future[Reply], bound: Charge) -> Reply:
+        """An equal call is already under way: wait for it instead of paying twice.
+
+        Reserves only then: a promise that waits for another call's retry could keep that retry waiting.
+        """
+        reply = await asyncio.shield(twin)
+        self._ledger.settle(await self._ledger.reserve(self._role, bound), reply.usage, cached=True)
         return reply
 
     async def _pay(
@@ -135,6 +135,9 @@ class MeteredModel:
             try:
                 async with self._slots:
                     reply = await self._inner.complete(messages, sampling, schema, repeat)
+                if not reply.text.strip():
+                    raise ModelError("empty", f"{self.name} answered with an empty text")
+                reply = replace(reply, usage=self._counted(reply, messages))
             except ModelError as error:
                 self._settle_failure(reservation, error)
                 self._reached = self._reached or error.kind != "connection"
@@ -155,10 +158,21 @@ class MeteredModel:
     def _settle_failure(self, reservation: Reservation, error: ModelError) -> None:
         """A failed attempt that the endpoint may have billed counts as a call; one that it turned away does not."""
         if error.billable:
-            price_unknown = reservation.charge.usd is None
-            self._ledger.settle(reservation, Usage(calls=1, cost_usd=None if price_unknown else reservation.charge.usd))
+            self._ledger.forfeit(reservation)
         else:
             self._ledger.cancel(reservation)
+
+    def _counted(self, reply: Reply, messages: Sequence[Message]) -> Usage:
+        """What the reply cost, also where a model of the user's own does not count."""
+        usage = replace(reply.usage, calls=max(1, reply.usage.calls))
+        if not usage.input_tokens and not usage.output_tokens:
+            read = sum(estimate_tokens(message.content) for message in messages)
+            usage = replace(usage, input_tokens=read, output_tokens=estimate_tokens(reply.text))
+        price = self.price
+        if price is None:
+            return replace(usage, cost_usd=None)
+        cost = price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
+        return replace(usage, cost_usd=usage.cost_usd or cost)
 
     def _bound(self, messages: Sequence[Message], sampling: Sampling, schema: Mapping[str, Json] | None) -> Charge:
         """The most that one call can cost."""

@@ -206,6 +206,7 @@ class Optimizer:
         """Candidates that do better than their parent on the rows that it was criticised for."""
         rows = await self._rows([candidate.prompt for candidate in candidates], critique.examples, "train")
         before = {row.example.id: row.score for row in critique.rows}
+        flawless = all(score == 1 for score in before.values())  # then nothing on these rows can be better
         through = []
         for index, candidate in enumerate(candidates):
             own = rows[index * len(critique.examples) : (index + 1) * len(critique.examples)]
@@ -214,7 +215,7 @@ class Optimizer:
             ]
             gain = sum(new - old for new, old in pairs)
             self.search.credit.earned(candidate.proposer, 0.0, len(own))
-            if gain > 0:
+            if gain > 0 or (gain == 0 and flawless):
                 through.append(candidate)
                 continue
             self.search.tally.gated_out += 1

@@ -31,7 +31,8 @@ async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], e
     """Run both prompts on the test rows and compare them pair by pair.
 
     `improved` and `regressed` need a two-sided p-value below `LEVEL`; anything else is `not_proven`. Rows on which
-    either prompt has no score are in no mean difference.
+    either prompt has no score are in no mean difference. But `improved` has to hold as well when each row that only
+    the challenger failed on counts against it: a prompt does not win by failing where it is hard.
     """
     same = baseline.digest == challenger.digest
     prompts = [baseline] if same else [baseline, challenger]
@@ -43,10 +44,18 @@ async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], e
         if old.score is not None and new.score is not None
     ]
     tested = paired_test([new for new, _ in pairs], [old for _, old in pairs])
-    proven = tested.p_value < LEVEL and not same
-    conclusion: Conclusion = "not_proven" if not proven else "improved" if tested.difference > 0 else "regressed"
+    conclusion: Conclusion = "not_proven"
+    if tested.p_value < LEVEL and not same:
+        conclusion = "regressed" if tested.difference < 0 else "improved" if _holds(before, after) else "not_proven"
     delta = Difference(tested.difference, tested.ci95, tested.p_value, tested.test, tested.n)
     return Proof(conclusion, measure(before), measure(after), delta)
+
+
+def _holds(before: Sequence[Row], after: Sequence[Row]) -> bool:
+    """Whether the gain is still proven with the challenger's own failures as lost pairs."""
+    pairs = [(new.score or 0.0, old.score) for old, new in zip(before, after, strict=True) if old.score is not None]
+    worst = paired_test([new for new, _ in pairs], [old for _, old in pairs])
+    return worst.difference > 0 and worst.p_value < LEVEL
 
 
 def measure(rows: Sequence[Row]) -> Measure:

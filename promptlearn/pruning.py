@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+from promptlearn.contract import violations
 from promptlearn.evaluation import Row
 from promptlearn.proposing.prune import Drop, drops
 from promptlearn.records import Candidate, Decision, Demonstration, Effect, Example, Prompt, Rule, Split
 from promptlearn.runlog import RunLog
 from promptlearn.selection.race import BLOCK
-from promptlearn.selection.stats import PairedTest, paired_test
+from promptlearn.selection.stats import Evidence, PairedTest, paired_test
+
+PLAIN = 20.0
+"""Evidence from which a part is worth keeping without a further look (see `stats.Evidence`)."""
 
 Rows = Callable[[Sequence[Prompt], Sequence[Example], Split], Awaitable[list[Row]]]
 
@@ -21,8 +25,9 @@ Rows = Callable[[Sequence[Prompt], Sequence[Example], Split], Awaitable[list[Row
 class Pruner:
     """Goes through the learned parts once, last learned first, each against what is left so far.
 
-    A part whose absence costs nothing on the validation rows goes (among equals the shorter wins); a part is kept as
-    soon as a block of rows ends with the prompt worse off without it. Parts that the user wrote are left alone.
+    A part whose absence costs nothing on the validation rows goes (among equals the shorter wins). A part that is
+    plainly worth keeping is measured no further; stopping there by evidence, not by the first lucky block, keeps its
+    measured worth honest. Parts that the user wrote, or that the contract needs, are left alone.
     """
 
     candidate: Candidate
@@ -39,12 +44,15 @@ class Pruner:
         parts = [drop.what for drop in drops(self.candidate.prompt) if _learned(drop.what)]
         for part in reversed(parts):
             drop = next(drop for drop in drops(self.candidate.prompt) if _same(drop.what, part))
+            if violations(drop.prompt, self.candidate.prompt):
+                continue
             await self._settle(drop, await self._without(self.candidate.prompt, drop))
 
     async def _without(self, prompt: Prompt, drop: Drop) -> PairedTest:
         """Prompt with the part minus prompt without it, on rows up to where the part has shown its worth."""
         whole: list[float] = []
         less: list[float] = []
+        evidence = Evidence()
         for start in range(0, len(self._validation), BLOCK):
             block = self._validation[start : start + BLOCK]
             rows = await self._rows([prompt, drop.prompt], block, "validation")
@@ -52,7 +60,8 @@ class Pruner:
                 if kept.score is not None and dropped.score is not None:
                     whole.append(kept.score)
                     less.append(dropped.score)
-            if sum(whole) > sum(less):
+                    evidence.add(kept.score - dropped.score)
+            if evidence.value >= PLAIN:
                 break
         return paired_test(whole, less)
 

@@ -184,8 +184,8 @@ class Prompt:
     def render(self, inputs: Mapping[str, Json]) -> tuple[Message, ...]:
         """The chat messages for one example's inputs: one substitution pass over the template (invariant 12).
 
-        Demonstrations as turns stand in front of the first message that asks. Where no message is the user's (a plain
-        text prompt that mentions every input), the last one is sent as the user's.
+        Demonstrations as turns stand in front of the first message that asks. A prompt whose learned message mentions
+        every input asks with that message, which is then the user's where no other is.
         """
         values = self._values(inputs)
         templates = list(self.messages)
@@ -193,6 +193,10 @@ class Prompt:
         learned = self.layout.before + self.learned_text() + self.layout.after
         templates[at] = replace(templates[at], content=learned)
         asks = [m for i, m in enumerate(templates) if i != at and self._asks(m)]
+        if not asks and not self._left(inputs):  # the learned message is the question itself
+            if not any(message.role == "user" for message in templates):
+                templates[at] = replace(templates[at], role="user")
+            asks = [templates[at]]
         first = templates.index(asks[0]) if asks else len(templates)
         rendered = [replace(m, content=substitute(m.content, values)) for m in templates[:first]]
         if self.layout.demonstrations == "turns":

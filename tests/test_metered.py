@@ -145,3 +145,36 @@ async def test_faults_of_a_real_endpoint_are_survived(meter: Callable[..., Meter
         await model.close()
     assert reply.text == "at last"
     assert ledger.spent("task").calls >= 2
+
+
+async def test_equal_calls_under_a_tight_cap_do_not_wait_for_each_other(meter: Callable[..., MeteredModel]) -> None:
+    """Invariant 1: a caller that waits for its twin promises nothing that the twin's retry needs."""
+    script: list[Scripted] = [ModelError("timeout", "no answer"), "at last", "at last"]
+    model, ledger = ScriptedModel(script, identity="twins", latency=0.01), Ledger(Budget(calls=2))
+    metered = meter(model, ledger)
+    calls = (metered.complete(ASK), metered.complete(ASK))
+    first, second = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert isinstance(first, Reply)
+    assert isinstance(second, BudgetSpent)
+    assert ledger.spent("task").calls == 2
+
+
+async def test_a_model_that_does_not_count_is_counted(meter: Callable[..., MeteredModel]) -> None:
+    class Careless(ScriptedModel):
+        price = Price(10.0, 10.0)
+
+    model, ledger = Careless(lambda messages: Reply("ok", usage=Usage()), identity="careless"), Ledger(Budget(calls=1))
+    metered = meter(model, ledger)
+    await metered.complete(ASK)
+    assert (ledger.spent("task").usd or 0) > 0
+    assert ledger.spent("task").tokens > 0
+    with pytest.raises(BudgetSpent):
+        await metered.complete(ASK, repeat=1)
+
+
+async def test_a_failed_attempt_that_may_be_billed_costs_its_whole_bound(meter: Callable[..., MeteredModel]) -> None:
+    script: list[Scripted] = [ModelError("truncated", "cut")]
+    ledger = Ledger(Budget(tokens=10_000))
+    with pytest.raises(ModelError):
+        await meter(scripted(script), ledger).complete(ASK)
+    assert ledger.spent("task").tokens >= 512

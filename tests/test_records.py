@@ -63,6 +63,19 @@ def test_demonstrations_as_turns_stand_in_front_of_the_question() -> None:
     ]
 
 
+def test_a_prompt_that_asks_by_itself_repeats_its_question_in_demonstrations() -> None:
+    prompt = replace(
+        Prompt.of("Label this: {message}"),
+        contract=Contract(variables=frozenset({"message"})),
+        demonstrations=(Demonstration({"message": "A"}, "one"),),
+    )
+    assert prompt.render({"message": "B"}) == (
+        Message("user", "Label this: A"),
+        Message("assistant", "one"),
+        Message("user", "Label this: B"),
+    )
+
+
 def test_demonstrations_as_text_stand_behind_the_rules() -> None:
     prompt = replace(
         Prompt.of("Label it."),

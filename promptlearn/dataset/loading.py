@@ -57,10 +57,16 @@ class Dataset:
     @property
     def digest(self) -> str:
         """Content address of what is in which split."""
-        return fingerprint([[[e.id, e.expected] for e in self.split(name)] for name in SPLITS])
+        return fingerprint(
+            [[[e.id, dict(e.inputs), e.expected, dict(e.metadata)] for e in self.split(name)] for name in SPLITS]
+        )
 
     def split(self, name: Split) -> tuple[Example, ...]:
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+
+def _content(example: Example) -> Json:
+    return [example.id, dict(example.inputs), example.expected, dict(example.metadata)]
 
 
 def load_dataset(

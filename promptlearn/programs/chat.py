@@ -2,7 +2,7 @@
 
 import time
 
-from promptlearn.errors import ModelError, SystemicError
+from promptlearn.errors import ModelError, PromptlearnError, SystemicError
 from promptlearn.models.base import Model
 from promptlearn.records import Example, Failure, Prompt, Rollout
 
@@ -26,8 +26,11 @@ class ChatProgram:
         except SystemicError:
             raise
         except ModelError as error:
-            failure = Failure(error.kind, str(error))
-            return Rollout(prompt=prompt.digest, example=example.id, error=failure, seconds=time.monotonic() - started)
+            return _failed(prompt, example, Failure(error.kind, str(error)), started)
+        except PromptlearnError:
+            raise
+        except Exception as error:  # a model of the user's own may raise anything; its words are kept on the rollout
+            return _failed(prompt, example, Failure("program", f"{type(error).__name__}: {error}"), started)
         return Rollout(
             prompt=prompt.digest,
             example=example.id,
@@ -36,3 +39,7 @@ class ChatProgram:
             usage=reply.usage,
             seconds=reply.seconds,
         )
+
+
+def _failed(prompt: Prompt, example: Example, failure: Failure, started: float) -> Rollout:
+    return Rollout(prompt=prompt.digest, example=example.id, error=failure, seconds=time.monotonic() - started)

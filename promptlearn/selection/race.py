@@ -28,6 +28,8 @@ from promptlearn.records import Decision
 from promptlearn.selection.stats import Evidence, one_sided_p, paired_test
 
 HOPELESS = 10.0
+UNRELIABLE = 0.2
+"""Share of its rows that a candidate may fail on while the incumbent does not."""
 BLOCK = 8
 """Rows between two looks."""
 
@@ -46,6 +48,8 @@ class Runner:
     scores: list[float] = field(default_factory=list)
     """Scores on the rows that the incumbent has a score on too."""
     incumbent: list[float] = field(default_factory=list)
+    failed: int = 0
+    """Rows that only the incumbent has a score on."""
     proven: bool = False
     """Better than the incumbent; evidence that was reached once is not lost again."""
     ended: str | None = None
@@ -53,6 +57,8 @@ class Runner:
     def observe(self, score: float | None, incumbent: float | None) -> None:
         if score is not None:
             self.own.append(score)
+        elif incumbent is not None:
+            self.failed += 1
         if score is None or incumbent is None:
             return
         self.scores.append(score)
@@ -135,6 +141,8 @@ class Race:
     def _drop_hopeless(self) -> None:
         left = len(self._rows) - self._position
         for runner in self._runners:
+            if runner.ended is None and runner.failed > UNRELIABLE * max(BLOCK, self._position):
+                runner.ended, runner.proven = f"failed on {runner.failed} rows that the incumbent did not", False
             if runner.ended is not None or runner.proven:
                 continue
             if runner.worse.value >= HOPELESS:

@@ -96,11 +96,19 @@ def test_a_worse_candidate_is_dropped_before_the_rows_end() -> None:
 
 def test_rows_without_a_score_are_in_no_pair() -> None:
     """Invariant 4: what was not judged stays out of every mean."""
-    table: Table = {"inc": [0.0] * 40, "c0": [None if i % 2 else 1.0 for i in range(40)]}
+    table: Table = {"inc": [None if i % 2 else 0.0 for i in range(40)], "c0": [1.0] * 40}
     decisions, _ = run(table)
     assert decisions[0].outcome == "accepted"
     assert decisions[0].difference == 1.0
     assert decisions[0].pairs < 40
+
+
+def test_a_candidate_that_fails_where_the_incumbent_does_not_is_out() -> None:
+    """Invariant 4: a failure is not a score, and not a way to win either."""
+    table: Table = {"inc": [0.0] * 40, "c0": [None if i % 2 else 1.0 for i in range(40)]}
+    decision = run(table)[0][0]
+    assert decision.outcome == "rejected"
+    assert "failed on" in decision.reason
 
 
 def test_a_small_gain_on_few_rows_stays_undecided_or_rejected() -> None:
