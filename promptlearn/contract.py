@@ -24,7 +24,8 @@ _EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]+(?:\.[\w-]+)+")
 _TOP_LEVEL = (
     "com|org|net|edu|gov|mil|int|info|biz|mobi|io|ai|app|dev|cloud|online|site|shop|store|tech|xyz|club|live|blog|page|"
     "link|click|top|win|space|website|icu|zip|mov|ru|cn|uk|de|fr|nl|eu|ca|au|jp|kr|br|es|pt|se|dk|fi|pl|cz|ch|ie|gr|hu|"
-    "ro|bg|ua|kz|il|ae|za|mx|ar|cl|nz|sg|hk|tw|th|vn|ph|pk|ir|sa|tr|tv|co|cc|ws|gg|ly|su|tk|ml|ga|cf|gq|onion|internal"
+    "ro|bg|ua|kz|il|ae|za|mx|ar|cl|nz|sg|hk|tw|th|vn|ph|pk|ir|sa|tr|tv|co|cc|ws|gg|ly|su|tk|ml|ga|cf|gq|onion|internal|"
+    "rocks|support|systems|agency|email|chat|network|host|digital|solutions|services|world|pub|lol|wtf|sh"
 )
 """Names that stand alone; any other (`to`, `me`, `it`: a missing blank makes those) needs a path, a port or `www`."""
 _HOST = re.compile(
@@ -38,9 +39,11 @@ _PROGRAMS = (
 )
 _SHELL = re.compile(
     r"^[ \t>*+-]*(?:\d+[.)][ \t]+)?`?(?:\$[ \t]+[a-z./~][^\n]*|(?:curl|wget|sudo)[ \t]+\S[^\n]*|rm[ \t]+-[^\n]*"
+    r"|(?:python3?|perl|ruby|node)[ \t]+-[ce]\b[^\n]*|git[ \t]+clone[ \t]+\S[^\n]*|nc[ \t]+-[^\n]*|dd[ \t]+if=[^\n]*"
     r"|(?:npx|pip3?[ \t]+install|npm[ \t]+i(?:nstall)?)[ \t]+\S[^\n]*"
     r"|(?:chmod|ssh|scp|ncat|powershell|iwr|bash|sh)[ \t]+(?:[-+/~.]|\d{3}|https?:|\S+@)[^\n]*)"
     rf"|`(?:sudo[ \t]+)?(?:{_PROGRAMS})[ \t]+[^`\n]+`"
+    r"|\brm[ \t]+-[rfRF]+[ \t]+\S+"
     r"|\|[ \t]*(?:sudo[ \t]+)?(?:ba|z|da|k)?sh\b|\$\([a-z][^)\n]{,200}\)|&&[ \t]*(?:curl|wget|rm|sudo)[ \t][^\n]*"
     r"|;[ \t]*(?:(?:curl|wget|rm)[ \t]+-|sudo[ \t])[^\n]*"
     r"|^[ \t]*```[ \t]*(?:bash|sh|shell|zsh|console|powershell|bat)\b",

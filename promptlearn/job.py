@@ -175,7 +175,7 @@ async def _bench(
     ledger = Ledger(job.budget, minutes_before=minutes_before)
     slots = asyncio.Semaphore(job.search.concurrency)
     metered = {
-        role: MeteredModel(model, role, job.store.journal, ledger, slots, RetryPolicy())
+        role: MeteredModel(model, role, job.store.journal, ledger, slots, RetryPolicy(), stopping)
         for role, model in job.models().items()
     }
     log = RunLog(job.store, run, observer)

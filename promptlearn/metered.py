@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Protocol
 
-from promptlearn.errors import ModelError
+from promptlearn.errors import Interrupted, ModelError
 from promptlearn.ledger import Charge, Ledger, Reservation
 from promptlearn.models.base import Model, Price, Reply, Sampling
 from promptlearn.models.retries import RetryPolicy, outlived
@@ -38,14 +38,23 @@ class MeteredModel:
     """A model of one role; looks like any other Model to those who call it."""
 
     def __init__(
-        self, inner: Model, role: Role, journal: Journal, ledger: Ledger, slots: asyncio.Semaphore, retries: RetryPolicy
+        self,
+        inner: Model,
+        role: Role,
+        journal: Journal,
+        ledger: Ledger,
+        slots: asyncio.Semaphore,
+        retries: RetryPolicy,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`stopping` is looked at before each attempt: once it is set none is begun, and `Interrupted` is raised."""
         self._inner = inner
         self._role = role
         self._journal = journal
         self._ledger = ledger
         self._slots = slots
         self._retries = retries
+        self._stopping = stopping
         self._reached = False
         self._in_flight: dict[str, asyncio.Future[Reply]] = {}
 
@@ -132,6 +141,9 @@ class MeteredModel:
         """Call until there is a reply or no retry is left; every attempt has its own reservation and settlement."""
         attempt = 1
         while True:
+            if self._stopping():
+                self._ledger.cancel(reservation)
+                raise Interrupted("stopped before a call; everything that was paid for is kept")
             try:
                 async with self._slots:
                     reply = await self._inner.complete(messages, sampling, schema, repeat)

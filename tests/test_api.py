@@ -249,7 +249,7 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
         task=task,
         meta=meta,
         judges=["label_set"],
-        budget=promptlearn.Budget(task_calls=400),
+        budget=promptlearn.Budget(task_calls=2000),
         store=tmp_path / "s.db",
     )
     assert result.baseline.score == 0.0

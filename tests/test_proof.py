@@ -1,0 +1,64 @@
+"""Invariants 4, 5 and 7: what may be said after the test split was read."""
+
+from dataclasses import dataclass
+
+from promptlearn.evaluation import Evaluator, Row
+from promptlearn.judging import ExactMatch, Member, Panel
+from promptlearn.proof import Proof, prove
+from promptlearn.records import Example, Failure, Prompt, Rollout, Split
+
+ROWS = tuple(Example(str(number), {"n": number}, expected="yes") for number in range(100))
+BASELINE, CHALLENGER = Prompt.of("old"), Prompt.of("new")
+
+
+@dataclass
+class Scripted:
+    """A program that answers by row number: right on the rows of `right`, failed from `failed` on."""
+
+    right: dict[str, range]
+    failed: dict[str, int]
+    name = "scripted"
+
+    async def run(self, prompt: Prompt, example: Example) -> Rollout:
+        number = int(example.id)
+        if number >= self.failed.get(prompt.text, 100):
+            return Rollout(prompt.digest, example.id, error=Failure("timeout", "no answer"))
+        return Rollout(prompt.digest, example.id, output="yes" if number in self.right[prompt.text] else "no")
+
+
+class Unrecorded:
+    async def row(self, row: Row, split: Split) -> None:
+        assert split == "test"
+
+
+async def proof(right: dict[str, range], failed: dict[str, int] | None = None) -> Proof:
+    program = Scripted(right, failed or {})
+    panel = Panel([Member(ExactMatch())])
+    evaluator = Evaluator(program, panel, width=8, max_error_share=1.0, recorder=Unrecorded())
+    return await prove(BASELINE, CHALLENGER, ROWS, evaluator)
+
+
+async def test_a_clear_gain_is_improved_and_a_clear_loss_regressed() -> None:
+    assert (await proof({"old": range(40), "new": range(80)})).conclusion == "improved"
+    assert (await proof({"old": range(80), "new": range(40)})).conclusion == "regressed"
+
+
+async def test_a_gain_within_noise_is_not_proven() -> None:
+    result = await proof({"old": range(60), "new": range(63)})
+    assert result.conclusion == "not_proven"
+    assert result.delta.score > 0
+
+
+async def test_a_prompt_does_not_win_by_failing_where_it_is_hard() -> None:
+    """Right on all 62 rows that it answers, over a baseline that is right on 70 of all 100."""
+    result = await proof({"old": range(30, 100), "new": range(100)}, failed={"new": 62})
+    assert result.challenger.score == 1.0
+    assert result.challenger.errors == 38
+    assert result.conclusion == "not_proven"
+
+
+async def test_failures_are_in_no_mean() -> None:
+    result = await proof({"old": range(50), "new": range(100)}, failed={"old": 90})
+    assert (result.baseline.n, result.baseline.errors) == (90, 10)
+    assert result.delta.n == 90
+    assert result.conclusion == "improved"
