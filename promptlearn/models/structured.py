@@ -13,12 +13,14 @@ tolerantly, but never guessed at: a field that is not there is a failure, not a 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
+from weakref import WeakKeyDictionary
 
 from promptlearn.errors import ModelError, SystemicError
 from promptlearn.models.base import Model, Reply, Sampling
@@ -30,6 +32,8 @@ FieldType: TypeAlias = Literal["string", "number", "boolean"] | tuple[str, ...]
 
 _worked: dict[str, Rung] = {}
 """Model identity → the rung that its endpoint took, for the life of the process."""
+_searching: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, asyncio.Lock]] = WeakKeyDictionary()
+"""Model identity → held by the call that looks for its rung: one at a time, so that no latency decides which it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,25 @@ async def complete_fields(
     not be read is asked for once more, with what was wrong. Raises `ModelError`: `truncated` at the token limit,
     `unparseable` after the repair, `bad_request` where every rung is refused, and whatever the model raises.
     """
-    known = _worked.get(model.identity)
+    if model.identity not in _worked:
+        locks = _searching.setdefault(asyncio.get_running_loop(), {})
+        async with locks.setdefault(model.identity, asyncio.Lock()):
+            if model.identity not in _worked:
+                return await _on_a_rung(model, RUNGS, messages, fields, sampling, repeat)
+    return await _on_a_rung(model, (_worked[model.identity],), messages, fields, sampling, repeat)
+
+
+async def _on_a_rung(
+    model: Model,
+    rungs: Sequence[Rung],
+    messages: Sequence[Message],
+    fields: Sequence[Field],
+    sampling: Sampling | None,
+    repeat: int,
+) -> Fields:
+    """The fields from the first rung that the endpoint takes."""
     refusal: ModelError | None = None
-    for rung in RUNGS if known is None else (known,):
+    for rung in rungs:
         try:
             reply = await _ask(model, rung, messages, fields, sampling, repeat)
         except ModelError as error:
