@@ -102,10 +102,6 @@ class Ledger:
         self._proving = True
         self._held = dict.fromkeys(ROLES, NOTHING)
 
-    def fits(self, role: Role, charge: Charge) -> bool:
-        """Whether `charge` more is affordable now, next to what is spent, reserved and held."""
-        return self._exceeded(role, charge) is None
-
     def affordable_calls(self, role: Role) -> int | None:
         """How many more calls of `role` the call caps allow; None where there is none."""
         caps = [
