@@ -84,6 +84,10 @@ class ModelError(PromptlearnError):
 class SystemicError(ModelError):
     """No call to this endpoint can succeed, so the run stops at the first one."""
 
+    @property
+    def retryable(self) -> bool:
+        return False
+
 
 class BudgetSpent(PromptlearnError):
     """A cap would be exceeded by the next call."""

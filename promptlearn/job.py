@@ -28,14 +28,13 @@ from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer import Optimizer, Search
 from promptlearn.programs import ChatProgram
 from promptlearn.prompt import PromptFile, chat_file
-from promptlearn.proof import Proof, prove
+from promptlearn.proof import Proof, measure, prove
 from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Json, Prompt, Review, Role, Split, Usage, fingerprint
 from promptlearn.result import Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
-from promptlearn.selection.stats import mean_interval
 from promptlearn.store import Store
 from promptlearn.store.rows import EVALUATION, RunState
 
@@ -365,10 +364,8 @@ async def evaluate_job(
         except BaseException as error:
             await _note_end(job.store, run, error)
             raise
-        scores = [row.score for row in judged if row.score is not None]
-        mean = sum(scores) / len(scores) if scores else None
-        measured = Measure(mean, len(scores), len(judged) - len(scores), mean_interval(scores))
-        await job.store.finish_run(run, "finished", "evaluated", {"score": mean, "n": len(scores)})
+        measured = measure(judged)
+        await job.store.finish_run(run, "finished", "evaluated", {"score": measured.score, "n": measured.n})
     return Evaluation(measured, tuple(judged), usage, run, time.monotonic() - started)
 
 

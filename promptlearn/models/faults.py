@@ -77,16 +77,6 @@ class Fault:
     def error(self) -> ModelError:
         return (SystemicError if self.systemic else ModelError)(self.kind, self.message, self.retry_after)
 
-    @property
-    def retryable(self) -> bool:
-        """Whether the same call may succeed later."""
-        return is_retryable(self.error())
-
-
-def is_retryable(error: ModelError) -> bool:
-    """Whether the same call may succeed later: a passing failure that does not concern everybody."""
-    return error.retryable and not isinstance(error, SystemicError)
-
 
 def fault_of_response(status: int, body: str, headers: Mapping[str, str], endpoint: Endpoint) -> Fault:
     """What an HTTP answer that is not a completion means. `headers` are looked up in lower case and as they are."""

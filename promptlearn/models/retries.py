@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from promptlearn.errors import ModelError, SystemicError
-from promptlearn.models.faults import is_retryable
 
 REPLY_ATTEMPTS: Mapping[str, int] = MappingProxyType({"empty": 2, "malformed": 3})
 """Attempts at most for replies that came and were useless: they are paid for, and at temperature 0 they repeat."""
@@ -37,7 +36,7 @@ class RetryPolicy:
     def delay(self, error: ModelError, attempt: int) -> float | None:
         """Seconds to wait after attempt number `attempt` (from 1) failed with `error`; None: give up."""
         allowed = min(self.attempts, REPLY_ATTEMPTS.get(error.kind, self.attempts))
-        if attempt >= allowed or not is_retryable(error):
+        if attempt >= allowed or not error.retryable:
             return None
         if error.retry_after is not None:
             return min(error.retry_after, self.obedience) + self.jitter(0.0, self.first)
