@@ -67,6 +67,14 @@ Serve = Callable[[Script], Awaitable["ChatServer"]]
 """The fixture `serve`: starts a server that stops with the test."""
 
 
+async def _end_others() -> None:
+    """Handlers of clients that went away (or were killed) end with the server."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
+
+
 class ChatServer:
     def __init__(self, script: Script = ()) -> None:
         self._script = script
@@ -103,6 +111,7 @@ class ChatServer:
             yield self.url
         finally:
             asyncio.run_coroutine_threadsafe(self.__aexit__(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(_end_others(), loop).result(10)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(10)
             loop.close()
