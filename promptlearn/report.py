@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,7 @@ from promptlearn.records import (
     Verdict,
     as_text,
 )
-from promptlearn.store.rows import EVALUATION, EventRow, FailedRow, RunRow, RunState, ScoreRow
+from promptlearn.store.rows import EVALUATION, CandidateRow, EventRow, FailedRow, RunRow, RunState, ScoreRow
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -132,9 +132,17 @@ class ExampleReport:
     seconds: float
 
 
-def list_runs(store: Store) -> list[RunSummary]:
-    """Every run, the newest first."""
-    return [_summary(row) for row in store.reader.runs()]
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One prompt of a run."""
+
+    run: str
+    digest: str
+
+
+def list_runs(store: Store, limit: int | None = None) -> list[RunSummary]:
+    """Every run or the newest `limit`, the newest first. How many rollouts they have costs nothing."""
+    return [_summary(row) for row in store.reader.runs(limit)]
 
 
 def load_run(store: Store, which: str = "latest") -> RunReport:
@@ -144,17 +152,18 @@ def load_run(store: Store, which: str = "latest") -> RunReport:
     """
     row = _find_run(store, which)
     decisions = store.reader.decisions(row.id)
-    candidates = _candidates(store, row.id, decisions)
-    baseline = _at(row.result, "baseline", "digest") or next((c.digest for c in candidates if not c.parents), None)
+    scores, failures = store.reader.scores(row.id), store.reader.failures(row.id)
+    candidates = _candidates(store.reader.candidates(row.id), decisions, scores, failures)
+    baseline = _baseline(row, {candidate.number: candidate.digest for candidate in candidates})
     return RunReport(
         summary=_summary(row),
         config=row.config,
         versions=row.versions,
         result=row.result,
         baseline=baseline,
-        best=_at(row.result, "best", "digest") or _last_accepted(decisions) or baseline,
+        best=_best(row, decisions, baseline),
         candidates=candidates,
-        usage=_usage(store, row),
+        usage=_usage(row, candidates, scores, failures),
         test_reads=len(store.reader.test_reads(row.id)),
         events=tuple(store.reader.events(row.id)),
     )
@@ -162,15 +171,33 @@ def load_run(store: Store, which: str = "latest") -> RunReport:
 
 def prompt(store: Store, run: str, version: str | int = "best") -> Prompt:
     """Any prompt of a run. Raises `UsageError` naming versions where there is none such."""
-    report = load_run(store, run)
-    return _prompt(store, report.id, find_version(report, version))
+    return _prompt(store, locate(store, run, version))
+
+
+def locate(store: Store, which: str, version: str | int = "best") -> Version:
+    """The run and the digest that two names mean, without adding up any rows. Raises `UsageError` with what exists."""
+    row = _find_run(store, which)
+    digests = store.reader.candidate_digests(row.id)
+    baseline = _baseline(row, digests)
+    best = _best(row, store.reader.decisions(row.id), baseline)
+    return Version(row.id, _named(row.id, version, baseline, best, digests))
+
+
+def run_config(store: Store, run: str) -> Json:
+    """The configuration that a run was started with. Raises `UsageError` naming runs."""
+    return _find_run(store, run).config
 
 
 def find_version(report: RunReport, version: str | int) -> str:
     """The digest that a version names. Raises `UsageError` with what exists."""
+    digests = {candidate.number: candidate.digest for candidate in report.candidates}
+    return _named(report.id, version, report.baseline, report.best, digests)
+
+
+def _named(run: str, version: str | int, baseline: str | None, best: str | None, candidates: Mapping[int, str]) -> str:
     name = str(version)
-    named = {"baseline": report.baseline, "best": report.best}
-    named |= {str(candidate.number): candidate.digest for candidate in report.candidates}
+    named = {"baseline": baseline, "best": best}
+    named |= {str(number): digest for number, digest in candidates.items()}
     if digest := named.get(name):
         return digest
     known = {digest for digest in named.values() if digest}
@@ -178,10 +205,10 @@ def find_version(report: RunReport, version: str | int) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"several prompts of run {report.id} begin with {name!r}: {_some(found)}; give more of it")
+        raise UsageError(f"several prompts of run {run} begin with {name!r}: {_some(found)}; give more of it")
     exist = [name for name, digest in named.items() if digest]
     raise UsageError(
-        f"run {report.id} has no prompt {name!r}: there are {_some(exist) or 'none yet'}, or a digest's beginning"
+        f"run {run} has no prompt {name!r}: there are {_some(exist) or 'none yet'}, or a digest's beginning"
     )
 
 
@@ -189,14 +216,13 @@ def examples(
     store: Store, run: str, version: str | int = "best", split: Split | None = "validation"
 ) -> list[ExampleReport]:
     """The rows that a prompt was run on (`split=None`: of every split), with the words of their verdicts."""
-    report = load_run(store, run)
-    digest = find_version(report, version)
+    found = locate(store, run, version)
     verdicts: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in store.reader.verdicts(report.id, digest, split):
+    for verdict in store.reader.verdicts(found.run, found.digest, split):
         verdicts[verdict.rollout].append(verdict)
-    kept = {row.example.id: row.example for row in store.reader.examples(report.id, split)}
+    kept = {row.example.id: row.example for row in store.reader.examples(found.run, split)}
     rows = []
-    for row in store.reader.rollouts(report.id, digest, split):
+    for row in store.reader.rollouts(found.run, found.digest, split):
         rollout, example = row.rollout, kept.get(row.rollout.example)
         rows.append(
             ExampleReport(
@@ -229,8 +255,7 @@ def lineage(report: RunReport, version: str | int = "best") -> tuple[CandidateRe
 
 def diff(store: Store, run: str, old: str | int = "baseline", new: str | int = "best") -> str:
     """What changed between two prompts of a run, as a unified diff; empty where nothing did."""
-    report = load_run(store, run)
-    texts = [as_document(_prompt(store, report.id, find_version(report, version))) for version in (old, new)]
+    texts = [as_document(prompt(store, run, version)) for version in (old, new)]
     return unified_diff(texts[0], texts[1], (str(old), str(new)))
 
 
@@ -256,17 +281,18 @@ def as_document(prompt: Prompt) -> str:
 
 
 def _find_run(store: Store, which: str) -> RunRow:
-    runs = store.reader.runs()
-    if not runs:
-        raise UsageError(f"the store at {store.where} has no run yet: start one with `promptlearn run`")
     if which == "latest":
-        return next((row for row in runs if not row.config_digest.startswith(EVALUATION)), runs[0])
-    found = [row for row in runs if which and row.id.startswith(which.lower())]
+        newest = store.reader.runs(1, learns=True) or store.reader.runs(1)
+        if newest:
+            return newest[0]
+    found = store.reader.runs(SHOWN + 1, begins=which.lower()) if which else []
     if len(found) == 1:
         return found[0]
-    names = _some(row.id for row in found or runs)
     if found:
-        raise UsageError(f"several runs begin with {which!r}: {names}; give more of it")
+        raise UsageError(f"several runs begin with {which!r}: {_newest(found)}; give more of it")
+    names = _newest(store.reader.runs(SHOWN + 1))
+    if not names:
+        raise UsageError(f"the store at {store.where} has no run yet: start one with `promptlearn run`")
     raise UsageError(f"the store at {store.where} has no run {which!r}: the newest are {names}; or say `latest`")
 
 
@@ -287,16 +313,21 @@ def _summary(row: RunRow) -> RunSummary:
     )
 
 
-def _candidates(store: Store, run: str, decisions: Iterable[Decision]) -> tuple[CandidateReport, ...]:
+def _candidates(
+    rows: Iterable[CandidateRow],
+    decisions: Iterable[Decision],
+    scores: Iterable[ScoreRow],
+    failures: Iterable[FailedRow],
+) -> tuple[CandidateReport, ...]:
     taken: dict[str, list[Decision]] = defaultdict(list)
     for decision in decisions:
         taken[decision.candidate].append(decision)
-    scores: dict[str, list[ScoreRow]] = defaultdict(list)
-    for score in store.reader.scores(run):
-        scores[score.prompt].append(score)
-    failures: dict[str, list[FailedRow]] = defaultdict(list)
-    for failed in store.reader.failures(run):
-        failures[failed.prompt].append(failed)
+    scored: dict[str, list[ScoreRow]] = defaultdict(list)
+    for score in scores:
+        scored[score.prompt].append(score)
+    failed: dict[str, list[FailedRow]] = defaultdict(list)
+    for failure in failures:
+        failed[failure.prompt].append(failure)
 
     def report(number: int, candidate: Candidate) -> CandidateReport:
         digest = candidate.digest
@@ -309,23 +340,36 @@ def _candidates(store: Store, run: str, decisions: Iterable[Decision]) -> tuple[
             usage=candidate.usage,
             rules=candidate.prompt.rules,
             decisions=tuple(taken[digest]),
-            scores=tuple(scores[digest]),
-            failures=tuple(failures[digest]),
+            scores=tuple(scored[digest]),
+            failures=tuple(failed[digest]),
         )
 
-    return tuple(report(row.number, row.candidate) for row in store.reader.candidates(run))
+    return tuple(report(row.number, row.candidate) for row in rows)
 
 
-def _prompt(store: Store, run: str, digest: str) -> Prompt:
+def _prompt(store: Store, version: Version) -> Prompt:
     """As this run has it, with its provenance; otherwise as the store has it."""
-    own = [row.candidate.prompt for row in store.reader.candidates(run) if row.candidate.digest == digest]
-    found = own[0] if own else store.reader.prompt(digest)
+    own = store.reader.candidate(version.run, version.digest)
+    found = own.prompt if own else store.reader.prompt(version.digest)
     if found is None:
-        raise UsageError(f"run {run} names the prompt {digest}, and the store at {store.where} does not have its text")
+        what = f"run {version.run} names the prompt {version.digest}"
+        raise UsageError(f"{what}, and the store at {store.where} does not have its text")
     return found
 
 
-def _usage(store: Store, row: RunRow) -> dict[Role, Usage]:
+def _baseline(row: RunRow, candidates: Mapping[int, str]) -> str | None:
+    digest: str | None = _at(row.result, "baseline", "digest") or candidates.get(0)
+    return digest
+
+
+def _best(row: RunRow, decisions: Iterable[Decision], baseline: str | None) -> str | None:
+    digest: str | None = _at(row.result, "best", "digest") or _last_accepted(decisions) or baseline
+    return digest
+
+
+def _usage(
+    row: RunRow, candidates: Iterable[CandidateReport], scores: Iterable[ScoreRow], failures: Iterable[FailedRow]
+) -> dict[Role, Usage]:
     """By role: as the result counts it, or summed up from what is stored so far."""
     counted = _at(row.result, "usage")
     if counted:
@@ -335,9 +379,9 @@ def _usage(store: Store, row: RunRow) -> dict[Role, Usage]:
             for role in ROLES
         }
     return {
-        "task": sum((found.rollout.usage for found in store.reader.rollouts(row.id)), Usage()),
-        "judge": sum((verdict.usage for verdict in store.reader.verdicts(row.id)), Usage()),
-        "meta": sum((found.candidate.usage for found in store.reader.candidates(row.id)), Usage()),
+        "task": sum((found.usage for found in failures), Usage()),
+        "judge": sum((found.usage for found in scores), Usage()),
+        "meta": sum((found.usage for found in candidates), Usage()),
     }
 
 
@@ -356,6 +400,10 @@ def _at(value: Json, *path: str) -> Json:
 
 def _lines(text: str) -> list[str]:
     return re.findall(r"[^\n]*\n|[^\n]+", text)
+
+
+def _newest(runs: Sequence[RunRow]) -> str:
+    return ", ".join(row.id for row in runs[:SHOWN]) + (" and older ones" if len(runs) > SHOWN else "")
 
 
 def _some(names: Iterable[str]) -> str:

@@ -26,6 +26,7 @@ from promptlearn.records import (
     Verdict,
 )
 from promptlearn.store import Store, open_store
+from promptlearn.store.rows import EVALUATION
 
 SEED = Prompt.of("Name the label of {message}.\n")
 RULED = replace(SEED, rules=(Rule("A lost parcel is `shipping`.", ("exact@e1",)),))
@@ -142,6 +143,31 @@ def test_what_does_not_exist_is_answered_with_what_does(store: Store) -> None:
     with pytest.raises(UsageError, match="has no prompt ''"):
         report.prompt(store, runs[0], "")
     assert report.load_run(store, "latest").id == runs[1]
+
+
+def test_a_version_is_found_without_adding_up(store: Store, run: str) -> None:
+    assert report.locate(store, run[:20], "best") == report.Version(run, RULED.digest)
+    assert report.locate(store, "latest", 3).digest == SHOWN.digest
+    assert report.run_config(store, "latest") == {"prompt": "a.md"}
+    with pytest.raises(UsageError, match="has no prompt '9': there are baseline"):
+        report.locate(store, run, 9)
+
+
+def test_what_each_prompt_cost(store: Store, run: str) -> None:
+    baseline = report.load_run(store, run).candidates[0]
+    assert [row.usage.calls for row in baseline.failures] == [1]
+    assert {row.judge: row.usage.calls for row in baseline.scores} == {"exact": 3, "tone": 0}
+
+
+def test_only_the_newest_runs_are_listed(store: Store) -> None:
+    runs = [asyncio.run(store.start_run({}, digest, {}, 0)) for digest in ["d"] * 7 + [EVALUATION + "d"]]
+    assert [one.id for one in report.list_runs(store, 2)] == runs[:-3:-1]
+    assert len(report.list_runs(store)) == 8
+    assert report.load_run(store).id == runs[-2], "the newest that learns"
+    with pytest.raises(UsageError, match=f"several runs begin with '0': {', '.join(runs[:2:-1])} and older ones; give"):
+        report.load_run(store, "0")
+    with pytest.raises(UsageError, match=r"has no run '%': the newest are .* and older ones"):
+        report.load_run(store, "%")
 
 
 def test_rows_come_with_the_words_of_their_verdicts(store: Store, run: str) -> None:

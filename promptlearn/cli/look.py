@@ -13,7 +13,7 @@ from promptlearn.cli.options import JsonOption, RunArgument, StoreOption, opened
 
 if TYPE_CHECKING:
     from promptlearn.prompt import PromptFile
-    from promptlearn.records import Effect, Prompt, Split
+    from promptlearn.records import Effect, Json, Prompt, Split
     from promptlearn.report import CandidateReport, ExampleReport, RunReport, RunSummary
     from promptlearn.store import Store
 
@@ -37,7 +37,7 @@ def runs(
     from promptlearn.report import list_runs
 
     with opened_store(store) as found:
-        summaries = list_runs(found)[:limit]
+        summaries = list_runs(found, limit)
     if as_json:
         print_json([asdict(summary) for summary in summaries])
         return
@@ -91,15 +91,14 @@ def show(
         raise UsageError("--version goes with --prompt, --rules or --examples, and --split with --examples")
 
     with opened_store(store) as found:
-        report = load_run(found, which)
         if prompt:
-            _show_prompt(found, report, version, as_json)
+            _show_prompt(found, which, version, as_json)
         elif rules:
-            _show_rules(found, report, version, as_json)
+            _show_rules(found, which, version, as_json)
         elif examples:
-            _show_examples(found, report, version, split, as_json)
+            _show_examples(found, which, version, split, as_json)
         else:
-            _show_run(report, as_json)
+            _show_run(load_run(found, which), as_json)
 
 
 def diff(
@@ -138,51 +137,53 @@ def export(
     from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
     from promptlearn.prompt import chat_file
-    from promptlearn.report import find_version, load_run
+    from promptlearn.report import locate, run_config
     from promptlearn.report import prompt as stored_prompt
 
     if to is not None and in_place:
         raise UsageError("--to and --in-place both say where to write; give one of them")
     with opened_store(store) as found:
-        report = load_run(found, which)
-        digest = find_version(report, version)
-        learned = stored_prompt(found, report.id, version)
-        baseline = stored_prompt(found, report.id, "baseline")
-    file = _prompt_file(report, baseline, learned)
+        at = locate(found, which, version)
+        learned = stored_prompt(found, at.run, version)
+        baseline = stored_prompt(found, at.run, "baseline")
+        config = run_config(found, at.run)
+    file = _prompt_file(at.run, config, baseline, learned)
     if file is None and in_place:
-        raise UsageError(f"run {report.id} was started from Python and has no prompt file; give --to FILE")
+        raise UsageError(f"run {at.run} was started from Python and has no prompt file; give --to FILE")
     file = file or chat_file(baseline)
     target = file.path if in_place else to
     if target is None:
         text = file.render_file(learned)
         if as_json:
-            print_json({"run_id": report.id, "digest": digest, "path": None, "text": text.decode("utf-8")})
+            print_json({"run_id": at.run, "digest": at.digest, "path": None, "text": text.decode("utf-8")})
         else:
             typer.echo(text, nl=False)
         return
     file.write(learned, target)
     if as_json:
-        print_json({"run_id": report.id, "digest": digest, "path": str(target)})
+        print_json({"run_id": at.run, "digest": at.digest, "path": str(target)})
     else:
         say(str(target))
 
 
-def _prompt_file(report: RunReport, baseline: Prompt, learned: Prompt) -> PromptFile | None:
+def _prompt_file(run: str, config: Json, baseline: Prompt, learned: Prompt) -> PromptFile | None:
     """The user's file, if it still says what the run began with (or already what it learned); None without one."""
     from promptlearn.errors import UsageError
     from promptlearn.prompt import bind_variables, read_prompt
 
-    config = report.config if isinstance(report.config, dict) else {}
+    config = config if isinstance(config, dict) else {}
     source = config.get("prompt")
     if not source:
         return None
     literals = (config.get("contract") or {}).get("literals", ())
     file = read_prompt(Path(source["file"]), key=source.get("key"), literals=literals)
-    now = bind_variables(file.prompt, baseline.contract.variables, literals=file.literals)
+    now = file.prompt
+    if not config.get("program"):  # a command reads the file as it stands, without variables
+        now = bind_variables(now, baseline.contract.variables, literals=file.literals)
     if now.learned_text() != baseline.learned_text() and file.render_file(learned) != file.source:
         raise UsageError(
             f"{file.path} has changed since the run, and exporting would undo that; run again from the new text, "
-            f"or take what was learned from `promptlearn show {report.id} --prompt`"
+            f"or take what was learned from `promptlearn show {run} --prompt`"
         )
     return file
 
@@ -232,24 +233,24 @@ def _document(report: RunReport) -> dict[str, Any]:
     return document
 
 
-def _show_prompt(store: Store, report: RunReport, version: str, as_json: bool) -> None:
+def _show_prompt(store: Store, run: str, version: str, as_json: bool) -> None:
     from promptlearn.cli.console import print_json
-    from promptlearn.report import as_document, find_version
+    from promptlearn.report import as_document, locate
     from promptlearn.report import prompt as stored_prompt
 
-    text = as_document(stored_prompt(store, report.id, version))
+    text = as_document(stored_prompt(store, run, version))
     if as_json:
-        print_json({"digest": find_version(report, version), "prompt": text})
+        print_json({"digest": locate(store, run, version).digest, "prompt": text})
     else:
         typer.echo(text, nl=not text.endswith("\n"))
 
 
-def _show_rules(store: Store, report: RunReport, version: str, as_json: bool) -> None:
+def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
     from promptlearn.cli.console import note, print_json, table
     from promptlearn.records import as_text
     from promptlearn.report import prompt as stored_prompt
 
-    found = stored_prompt(store, report.id, version)
+    found = stored_prompt(store, run, version)
     parts = [("rule", rule.text, ", ".join(rule.sources), rule.effect) for rule in found.rules]
     for demo in found.demonstrations:
         shown = " / ".join(as_text(value) for value in demo.inputs.values())
@@ -275,12 +276,12 @@ def _worth(effect: Effect | None) -> str:
     return f"{effect.score:+.3f} ({effect.ci95.low:+.3f} to {effect.ci95.high:+.3f}, n={effect.n})"
 
 
-def _show_examples(store: Store, report: RunReport, version: str, split: Split | None, as_json: bool) -> None:
+def _show_examples(store: Store, run: str, version: str, split: Split | None, as_json: bool) -> None:
     from promptlearn.cli.console import note, print_json, table
     from promptlearn.records import as_text
     from promptlearn.report import examples
 
-    rows = examples(store, report.id, version, split)
+    rows = examples(store, run, version, split)
     if as_json:
         print_json([asdict(row) for row in rows])
         return

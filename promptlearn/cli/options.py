@@ -39,16 +39,23 @@ RunArgument = Annotated[
 
 
 def named_store(where: str | None) -> str | None:
-    """The store for commands that read no configuration: a promptlearn.yaml here may name it."""
-    from promptlearn.config import DEFAULT_CONFIG, load_config
-    from promptlearn.errors import ConfigError
+    """The store for commands that read no configuration: a promptlearn.yaml here may name it.
 
-    if where or not Path(DEFAULT_CONFIG).exists():
+    Looking at what is stored needs no valid configuration, nor the quarter of a second that checking one takes.
+    """
+    file = Path("promptlearn.yaml")
+    if where or not file.exists():
         return where
+    import yaml
+
     try:
-        return load_config(Path(DEFAULT_CONFIG)).store
-    except ConfigError:  # looking at what is stored needs no valid configuration
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return None
+    store = content.get("store") if isinstance(content, dict) else None
+    if not isinstance(store, str):
+        return None
+    return store if "://" in store else str(file.resolve().parent / store)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ Imports neither SQLAlchemy nor pydantic until a store is opened, so that command
     with open_store() as store:                                   # .promptlearn/store.db
         run = await store.start_run(config, digest, versions, seed=0)
         with store.lock_run(run):
-            await store.add_rollout(run, rollout, "validation")   # returns when it is on the disk
+            await store.add_row(run, rollout, verdicts, "validation")   # returns when it is on the disk
             await store.journal.record(key, model, request, reply)
             await store.finish_run(run, "finished", "budget", result)
         store.reader.runs()                                       # reads are plain calls and wait for no writer

@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlearn.errors import StoreError
 from promptlearn.records import Json
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 R = TypeVar("R")
 
@@ -32,6 +33,8 @@ def encode(record: object) -> str:
 
 def decode(cls: type[R], text: str) -> R:
     """The record that `encode` wrote. Raises `StoreError` for text that is none."""
+    from pydantic import ValidationError
+
     try:
         record: R = _adapter(cls).validate_python(json.loads(text))
     except ValidationError as error:
@@ -47,8 +50,12 @@ def decode(cls: type[R], text: str) -> R:
 
 def dumps(value: Json) -> str:
     """JSON text that any database takes: UTF-8 can write it, and it holds no NUL."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    text = _ENCODER.encode(value)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return text
 
 
 def _plain(value: object) -> Json:
@@ -59,7 +66,12 @@ def _plain(value: object) -> Json:
     raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_plain)
+
+
 def _adapter(cls: type[Any]) -> TypeAdapter[Any]:
     if cls not in _ADAPTERS:
+        from pydantic import TypeAdapter  # here, so that commands which read no record start faster
+
         _ADAPTERS[cls] = TypeAdapter(cls)
     return _ADAPTERS[cls]

@@ -5,6 +5,7 @@ The only place that knows the texts of SQLite's errors.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -26,8 +27,8 @@ _REASONS = {
 }
 
 
-def name_failure(error: SQLAlchemyError, where: str, doing: Doing) -> StoreError:
-    """The `StoreError` for what SQLAlchemy raised: what failed, why, and what to do."""
+def name_failure(error: SQLAlchemyError | sqlite3.Error, where: str, doing: Doing) -> StoreError:
+    """The `StoreError` for what the database raised: what failed, why, and what to do."""
     said = str(error.orig if isinstance(error, DBAPIError) else error)
     reason = next((reason for text, reason in _REASONS.items() if text in said.lower()), None)
     if reason is None:
@@ -43,5 +44,5 @@ def boundary(where: str, doing: Doing) -> Iterator[None]:
     """Inside it, an error of the database is a `StoreError`."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         raise name_failure(error, where, doing) from error

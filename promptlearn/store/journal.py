@@ -9,17 +9,14 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from sqlalchemy import bindparam, select
 from sqlalchemy.engine import Engine
 
 from promptlearn.records import Json, fingerprint
 from promptlearn.store.codec import dumps
-from promptlearn.store.dialect import insert_new
+from promptlearn.store.dialect import Lookup, insert_new
 from promptlearn.store.failures import boundary
 from promptlearn.store.schema import calls
 from promptlearn.store.writer import Writer
-
-_FIND = select(calls.c.reply).where(calls.c.key == bindparam("key"))
 
 
 def call_key(request: Json) -> str:
@@ -31,7 +28,8 @@ class Journal:
     """A content-addressed table of replies. The first reply under a key stays; a later one changes nothing."""
 
     def __init__(self, reads: Engine, writer: Writer, where: str) -> None:
-        self._reads = reads
+        self._replies = Lookup(reads, calls.c.reply, calls.c.key)
+        self._insert = insert_new(reads.dialect.name, calls)
         self._writer = writer
         self._where = where
 
@@ -50,13 +48,17 @@ class Journal:
             "reply": dumps(reply),
             "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        await self._writer.write(insert_new(self._reads.dialect.name, calls), row)
+        await self._writer.write(self._insert, row)
 
     def find(self, key: str) -> Json | None:
         """The reply under this key, or None. Waits for no writer."""
-        with boundary(self._where, "read"), self._reads.connect() as connection:
-            text = connection.execute(_FIND, {"key": key}).scalar_one_or_none()
+        with boundary(self._where, "read"):
+            text = self._replies.find(key)
         return None if text is None else json.loads(text)
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._replies.close()
 
     def __contains__(self, key: str) -> bool:
         return self.find(key) is not None

@@ -7,10 +7,42 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from promptlearn.errors import StoreError
+
+TRIES = 5
+"""How often a lock is asked for, 10 ms apart: somebody who only looks whether it is held has it for a moment."""
+
+
+def holder(path: Path) -> str | None:
+    """The process that holds the lock at `path`, as text; None where nobody does."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        return None if _take(handle, fcntl.LOCK_SH, 1) else _holder(handle)
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, kind: int, tries: int) -> bool:
+    for left in reversed(range(tries)):
+        try:
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
+        except OSError:
+            if left:
+                time.sleep(0.01)
+        else:
+            return True
+    return False
+
+
+def _holder(handle: int) -> str:
+    return os.pread(handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
 
 
 class RunLock:
@@ -19,14 +51,12 @@ class RunLock:
     def __init__(self, path: Path, run: str) -> None:
         """Take the lock at `path`, or raise `StoreError` naming the process that has it."""
         self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        if not _take(self._handle, fcntl.LOCK_EX, TRIES):
+            holder = _holder(self._handle)
             self.release()
             raise StoreError(
                 f"run {run} is being written by process {holder}: wait for it, stop it, or start another run"
-            ) from error
+            )
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
 

@@ -6,14 +6,16 @@ change the tables, change `schema`, and append a function here that does the sam
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from sqlalchemy import func, insert, inspect, select
+from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.engine import Connection, Engine
 
 from promptlearn.errors import StoreError
+from promptlearn.store.dialect import lock_schema
 from promptlearn.store.failures import boundary
 from promptlearn.store.schema import schema_version
 
@@ -59,7 +61,115 @@ _VERSION_1 = (
         created_at TEXT NOT NULL)""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables,)
+
+def _feedback_tables(connection: Connection) -> None:
+    for statement in _FEEDBACK:
+        connection.exec_driver_sql(statement)
+
+
+_FEEDBACK = (
+    """CREATE TABLE feedback (
+        ref TEXT NOT NULL PRIMARY KEY, host TEXT NOT NULL, id TEXT NOT NULL, repo TEXT NOT NULL, pull INTEGER NOT NULL,
+        kind TEXT NOT NULL, author TEXT NOT NULL, state TEXT NOT NULL, dropped TEXT NOT NULL, created_at TEXT NOT NULL,
+        received_at TEXT NOT NULL, changed_at TEXT NOT NULL, head TEXT NOT NULL, original_commit TEXT,
+        digest TEXT NOT NULL, body TEXT NOT NULL, decision TEXT, classification TEXT)""",
+    "CREATE INDEX ix_feedback_pull ON feedback (host, repo, pull)",
+    "CREATE INDEX ix_feedback_order ON feedback (created_at, ref)",
+    """CREATE TABLE feedback_events (
+        ref TEXT NOT NULL REFERENCES feedback (ref), n INTEGER NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL,
+        at TEXT NOT NULL, PRIMARY KEY (ref, n))""",
+    """CREATE TABLE pulls (
+        host TEXT NOT NULL, repo TEXT NOT NULL, number INTEGER NOT NULL, updated_at TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (host, repo, number))""",
+    """CREATE TABLE pull_sources (
+        source TEXT NOT NULL PRIMARY KEY, host TEXT NOT NULL, repo TEXT NOT NULL, progress TEXT NOT NULL,
+        at TEXT NOT NULL)""",
+    """CREATE TABLE pull_reads (
+        source TEXT NOT NULL, number INTEGER NOT NULL, read_at TEXT NOT NULL, PRIMARY KEY (source, number))""",
+    """CREATE TABLE etags (
+        token TEXT NOT NULL, source TEXT NOT NULL, url TEXT NOT NULL, etag TEXT NOT NULL, at TEXT NOT NULL,
+        PRIMARY KEY (token, source, url))""",
+    """CREATE TABLE permissions (
+        host TEXT NOT NULL, repo TEXT NOT NULL, author TEXT NOT NULL, permission TEXT NOT NULL, asked_at TEXT NOT NULL,
+        PRIMARY KEY (host, repo, author))""",
+    """CREATE TABLE deliveries (
+        id TEXT NOT NULL PRIMARY KEY, host TEXT NOT NULL, repo TEXT NOT NULL, pull INTEGER NOT NULL,
+        event TEXT NOT NULL, state TEXT NOT NULL, attempts INTEGER NOT NULL, error TEXT NOT NULL,
+        received_at TEXT NOT NULL, done_at TEXT)""",
+    "CREATE INDEX ix_deliveries_state ON deliveries (state)",
+)
+
+
+def _batch_tables(connection: Connection) -> None:
+    for statement in _BATCHES:
+        connection.exec_driver_sql(statement)
+
+
+_BATCHES = (
+    """CREATE TABLE batches (
+        own TEXT NOT NULL PRIMARY KEY, endpoint TEXT NOT NULL, state TEXT NOT NULL, size INTEGER NOT NULL, file TEXT,
+        batch TEXT, created_at TEXT NOT NULL, touched_at TEXT NOT NULL)""",
+    "CREATE TABLE batch_calls (key TEXT NOT NULL PRIMARY KEY, own TEXT NOT NULL)",
+)
+
+
+def _sums(connection: Connection) -> None:
+    """What reports add up gets columns, with indexes that answer without reading a body."""
+    for statement in _SUMS:
+        connection.exec_driver_sql(statement)
+    for table, key in (("rollouts", ("id",)), ("verdicts", ("rollout", "judge"))):
+        _fill_usage(connection, table, ("run", *key))
+    connection.exec_driver_sql(_VERDICTS_OF)
+    for statement in _SUM_INDEXES:
+        connection.exec_driver_sql(statement)
+
+
+def _fill_usage(connection: Connection, table: str, key: Sequence[str]) -> None:
+    """Copy each row's usage from its body into its columns, a page of rows at a time."""
+    names = ", ".join(key)
+    after = ", ".join(f":{name}" for name in key)
+    page = text(f"SELECT {names}, body FROM {table} WHERE ({names}) > ({after}) ORDER BY {names} LIMIT 1000")  # noqa: S608
+    values = ", ".join(f"{name} = :{name}" for name in _USAGE)
+    where = " AND ".join(f"{name} = :of_{name}" for name in key)
+    fill = text(f"UPDATE {table} SET {values} WHERE {where}")  # noqa: S608
+    last = dict.fromkeys(key, "")
+    while rows := connection.execute(page, last).mappings().all():
+        last = {name: rows[-1][name] for name in key}
+        connection.execute(fill, [_counted(row["body"]) | {f"of_{name}": row[name] for name in key} for row in rows])
+
+
+def _counted(body: str) -> dict[str, float | None]:
+    usage = json.loads(body)["usage"]
+    return {name: min(usage[name], 10**14) for name in _COUNTS} | {"cost_usd": usage["cost_usd"]}
+
+
+_RATED = ("rollouts", "verdicts")
+_COUNTS = ("calls", "cached_calls", "input_tokens", "output_tokens", "cached_tokens")
+_USAGE = (*_COUNTS, "cost_usd")
+_SUMS = (
+    *(f"ALTER TABLE {table} ADD COLUMN {name} BIGINT NOT NULL DEFAULT 0" for table in _RATED for name in _COUNTS),
+    *(f"ALTER TABLE {table} ADD COLUMN cost_usd DOUBLE PRECISION" for table in _RATED),
+    *(f"ALTER TABLE verdicts ADD COLUMN {name} TEXT NOT NULL DEFAULT ''" for name in ("prompt", "split")),
+)
+_VERDICTS_OF = """UPDATE verdicts SET
+    prompt = coalesce((SELECT prompt FROM rollouts WHERE rollouts.run = verdicts.run AND id = rollout), ''),
+    split = coalesce((SELECT split FROM rollouts WHERE rollouts.run = verdicts.run AND id = rollout), '')"""
+_SUM_INDEXES = (
+    "DROP INDEX ix_rollouts_prompt",
+    f"CREATE INDEX ix_rollouts_sums ON rollouts (run, prompt, split, failed, {', '.join(_USAGE)})",
+    f"CREATE INDEX ix_verdicts_sums ON verdicts (run, prompt, split, judge, score, {', '.join(_USAGE)})",
+)
+
+
+def _guard_table(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        """CREATE TABLE guards (
+        scope TEXT NOT NULL, id TEXT NOT NULL, active INTEGER NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL,
+        PRIMARY KEY (scope, id))"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first_tables, _feedback_tables, _batch_tables, _sums, _guard_table)
 
 
 def migrate(engine: Engine, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:
@@ -69,7 +179,8 @@ def migrate(engine: Engine, where: str, migrations: Sequence[Migration] = MIGRAT
             version = _version(connection)
         if version < len(migrations):
             with engine.begin() as connection:
-                # Read again: another process may have migrated while this one waited for the write lock.
+                lock_schema(connection)
+                # Read again: another process may have migrated while this one waited for the lock.
                 version = _version(connection)
                 _apply(connection, migrations, version)
     if version > len(migrations):

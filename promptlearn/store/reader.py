@@ -9,14 +9,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, Table, func, select
 from sqlalchemy.engine import Engine, Row
 
-from promptlearn.records import Candidate, Decision, Example, Prompt, Rollout, Split, Verdict
+from promptlearn.records import Candidate, Decision, Example, Prompt, Rollout, Split, Usage, Verdict
 from promptlearn.store import schema
 from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
 from promptlearn.store.rows import (
+    EVALUATION,
     UNFINISHED,
     CandidateRow,
     EventRow,
@@ -25,6 +26,7 @@ from promptlearn.store.rows import (
     ReadingRow,
     RolloutRow,
     RunRow,
+    RunState,
     ScoreRow,
 )
 
@@ -36,13 +38,30 @@ class Reader:
         self._engine = engine
         self._where = where
 
-    def runs(self) -> list[RunRow]:
-        """Every run, the newest first."""
-        return [_run(row) for row in self._all(select(schema.runs).order_by(schema.runs.c.id.desc()))]
+    def runs(
+        self, limit: int | None = None, *, begins: str = "", learns: bool = False, digest: str | None = None
+    ) -> list[RunRow]:
+        """Runs, the newest first.
+
+        At most `limit`; only those whose id begins so; with `learns` none that only measured a prompt; with `digest`
+        only those of this configuration.
+        """
+        runs = schema.runs.c
+        query = select(schema.runs).where(runs.id.startswith(begins, autoescape=True))
+        if learns:
+            query = query.where(~runs.config_digest.startswith(EVALUATION, autoescape=True))
+        if digest is not None:
+            query = query.where(runs.config_digest == digest)
+        return [_run(row) for row in self._all(query.order_by(runs.id.desc()).limit(limit))]
 
     def run(self, run: str) -> RunRow | None:
         rows = self._all(select(schema.runs).where(schema.runs.c.id == run))
         return _run(rows[0]) if rows else None
+
+    def runs_in(self, *states: RunState) -> list[str]:
+        """Ids of the runs in one of these states, the newest first."""
+        runs = schema.runs.c
+        return [row.id for row in self._all(select(runs.id).where(runs.state.in_(states)).order_by(runs.id.desc()))]
 
     def unfinished_run(self, config_digest: str) -> str | None:
         """The newest run of this configuration that can go on."""
@@ -61,6 +80,18 @@ class Reader:
         rows = self._all(select(table).where(table.c.run == run).order_by(table.c.number, table.c.digest))
         return [CandidateRow(row.number, decode(Candidate, row.body)) for row in rows]
 
+    def candidate(self, run: str, digest: str) -> Candidate | None:
+        """One of them, with its provenance as this run has it."""
+        table = schema.candidates.c
+        rows = self._all(select(table.body).where(table.run == run, table.digest == digest))
+        return decode(Candidate, rows[0].body) if rows else None
+
+    def candidate_digests(self, run: str) -> dict[int, str]:
+        """Number → digest, in order."""
+        table = schema.candidates.c
+        query = select(table.number, table.digest).where(table.run == run).order_by(table.number, table.digest)
+        return {row.number: row.digest for row in self._all(query)}
+
     def decisions(self, run: str) -> list[Decision]:
         """In the order in which they were taken."""
         table = schema.decisions
@@ -77,35 +108,35 @@ class Reader:
     def rollouts(self, run: str, prompt: str | None = None, split: Split | None = None) -> list[RolloutRow]:
         """By id, of all prompts and splits or of one."""
         table = schema.rollouts
-        query = _narrow(select(table.c.split, table.c.body), run, prompt, split).order_by(table.c.id)
+        query = _narrow(select(table.c.split, table.c.body), table, run, prompt, split).order_by(table.c.id)
         return [RolloutRow(row.split, decode(Rollout, row.body)) for row in self._all(query)]
 
     def verdicts(self, run: str, prompt: str | None = None, split: Split | None = None) -> list[Verdict]:
         """By rollout and judge, of all prompts and splits or of one."""
         table = schema.verdicts
-        query = _narrow(select(table.c.body).join_from(table, schema.rollouts, _RATED), run, prompt, split)
-        rows = self._all(query.order_by(table.c.rollout, table.c.judge))
-        return [decode(Verdict, row.body) for row in rows]
+        query = _narrow(select(table.c.body), table, run, prompt, split).order_by(table.c.rollout, table.c.judge)
+        return [decode(Verdict, row.body) for row in self._all(query)]
 
     def scores(self, run: str) -> list[ScoreRow]:
-        """Each judge's mean for each prompt and split."""
-        of, table = schema.rollouts.c, schema.verdicts.c
-        key = (of.prompt, of.split, table.judge)
-        counts = (
-            func.avg(table.score).label("mean"),
-            func.count(table.score).label("n"),
-            (func.count() - func.count(table.score)).label("unscored"),
-        )
-        query = select(*key, *counts).join_from(schema.verdicts, schema.rollouts, _RATED).where(of.run == run)
-        return [ScoreRow(**row._mapping) for row in self._all(query.group_by(*key).order_by(*key))]
+        """Each judge's mean for each prompt and split, and what judging cost. Reads an index alone, no body."""
+        of = schema.verdicts.c
+        key = (of.prompt, of.split, of.judge)
+        counts = (func.avg(of.score).label("mean"), func.count(of.score).label("n"), func.count().label("verdicts"))
+        query = select(*key, *counts, *_usage_sums(schema.verdicts)).where(of.run == run)
+        rows = self._all(query.group_by(*key).order_by(*key))
+        return [
+            ScoreRow(row.prompt, row.split, row.judge, row.mean, row.n, row.verdicts - row.n, _usage(row))
+            for row in rows
+        ]
 
     def failures(self, run: str) -> list[FailedRow]:
-        """How many rollouts failed, for each prompt and split."""
+        """How many rollouts failed, for each prompt and split, and what they cost. Reads an index alone, no body."""
         of = schema.rollouts.c
+        key = (of.prompt, of.split)
         counts = (func.count().label("rollouts"), func.sum(of.failed).label("failed"))
-        query = select(of.prompt, of.split, *counts).where(of.run == run)
-        rows = self._all(query.group_by(of.prompt, of.split).order_by(of.prompt, of.split))
-        return [FailedRow(**row._mapping) for row in rows]
+        query = select(*key, *counts, *_usage_sums(schema.rollouts)).where(of.run == run)
+        rows = self._all(query.group_by(*key).order_by(*key))
+        return [FailedRow(row.prompt, row.split, row.rollouts, int(row.failed), _usage(row)) for row in rows]
 
     def events(self, run: str, after: int = 0) -> list[EventRow]:
         """Events with an id above `after`, in order: ask again with the last id to follow a run."""
@@ -125,15 +156,28 @@ class Reader:
             return connection.execute(query).all()
 
 
-_RATED = (schema.verdicts.c.run == schema.rollouts.c.run) & (schema.verdicts.c.rollout == schema.rollouts.c.id)
-
-
-def _narrow(query: Select[Any], run: str, prompt: str | None, split: Split | None) -> Select[Any]:
-    of = schema.rollouts.c
-    query = query.where(of.run == run)
+def _narrow(query: Select[Any], of: Table, run: str, prompt: str | None, split: Split | None) -> Select[Any]:
+    query = query.where(of.c.run == run)
     if prompt is not None:
-        query = query.where(of.prompt == prompt)
-    return query if split is None else query.where(of.split == split)
+        query = query.where(of.c.prompt == prompt)
+    return query if split is None else query.where(of.c.split == split)
+
+
+def _usage_sums(of: Table) -> list[ColumnElement[Any]]:
+    known = func.count(of.c.cost_usd).label("known_costs")
+    return [known, func.count().label("costs"), *(func.sum(of.c[name]).label(name) for name in schema.USAGE)]
+
+
+def _usage(row: Row[Any]) -> Usage:
+    """One unknown price makes the whole sum unknown."""
+    return Usage(
+        int(row.calls),
+        int(row.cached_calls),
+        int(row.input_tokens),
+        int(row.output_tokens),
+        int(row.cached_tokens),
+        float(row.cost_usd) if row.known_costs == row.costs else None,
+    )
 
 
 def _run(row: Row[Any]) -> RunRow:

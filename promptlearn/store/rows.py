@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from promptlearn.records import Candidate, Example, Json, Rollout, Split
+from promptlearn.records import Candidate, Example, Json, Rollout, Split, Usage
 
 RunState = Literal["running", "finished", "failed", "interrupted", "budget"]
 STATES: tuple[RunState, ...] = ("running", "finished", "failed", "interrupted", "budget")
@@ -70,6 +70,8 @@ class ScoreRow:
     """Verdicts with a score."""
     unscored: int
     """Verdicts without one: not judged, counted on their own (invariant 4)."""
+    usage: Usage = Usage()
+    """What judging cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class FailedRow:
     split: Split
     rollouts: int
     failed: int
+    usage: Usage = Usage()
+    """What running it cost, failures included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +101,33 @@ class ReadingRow:
     """1 for the first reading of the test split; more means that test was looked at again (invariant 5)."""
     reading: str | None
     at: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyRow:
+    """What the journal keeps: of one model, or of those that were chosen."""
+
+    model: str
+    """As reports call it; empty for several."""
+    replies: int
+    bytes: int
+    """Of questions and answers; the file has indexes beside them."""
+    oldest: str | None
+    """When the first of them was kept (ISO 8601, UTC); None where there is none. So is the next."""
+    newest: str | None
+    input_tokens: int
+    """What these replies cost when they were paid for, and would cost again."""
+    output_tokens: int
+    cost_usd: float | None
+    """None: the price of one was unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What was taken out of the journal."""
+
+    replies: ReplyRow
+    freed: int
+    """Bytes by which the store became smaller on the disk."""
+    kept: str = ""
+    """Why the file kept its size; empty where it did not."""

@@ -9,28 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Table, func, insert, select, update
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.sql.dml import Insert
 
 from promptlearn.errors import StoreError
-from promptlearn.records import Candidate, Decision, Example, Failure, Json, Prompt, Rollout, Split, Verdict
+from promptlearn.records import Candidate, Decision, Example, Json, Prompt, Rollout, Split, Verdict
 from promptlearn.redaction import redact
 from promptlearn.store import schema
 from promptlearn.store.codec import dumps, encode
-from promptlearn.store.dialect import connect, upsert
+from promptlearn.store.dialect import connect, execute, upsert
+from promptlearn.store.entries import rollout_entry, verdict_entry
 from promptlearn.store.failures import boundary
 from promptlearn.store.ids import new_id
 from promptlearn.store.journal import Journal
-from promptlearn.store.locks import RunLock
+from promptlearn.store.locks import RunLock, holder
 from promptlearn.store.migrations import migrate
 from promptlearn.store.place import Place, find_place, make_own, make_private, prepare
 from promptlearn.store.reader import Reader
 from promptlearn.store.rows import STATES, RunState
-from promptlearn.store.writer import Writer
+from promptlearn.store.writer import Rows, Writer
+
+if TYPE_CHECKING:
+    from promptlearn.store.batches import Batches
+    from promptlearn.store.cache import Cache
+    from promptlearn.store.deliveries import Deliveries
+    from promptlearn.store.feedback import Feedback
+    from promptlearn.store.guards import Guards
+    from promptlearn.store.pulls import Pulls
+
+Failable = TypeVar("Failable", Rollout, Verdict)
 
 
 class Store:
@@ -66,9 +79,52 @@ class Store:
             raise
         return cls(place, writes, reads, secrets)
 
+    @cached_property
+    def cache(self) -> Cache:
+        """The journal's size, and how it is made smaller."""
+        from promptlearn.store.cache import Cache
+
+        return Cache(*self._engines, self.where)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """Which calls wait at a provider."""
+        from promptlearn.store.batches import Batches
+
+        return Batches(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def feedback(self) -> Feedback:
+        """What people said on pull requests."""
+        from promptlearn.store.feedback import Feedback
+
+        return Feedback(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def guards(self) -> Guards:
+        """What prompts learned from reviewers."""
+        from promptlearn.store.guards import Guards
+
+        return Guards(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def pulls(self) -> Pulls:
+        """How far pull requests were read."""
+        from promptlearn.store.pulls import Pulls
+
+        return Pulls(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def deliveries(self) -> Deliveries:
+        """Webhooks that wait."""
+        from promptlearn.store.deliveries import Deliveries
+
+        return Deliveries(self._engines[1], self._writer, self.where)
+
     def close(self) -> None:
         """Write what waits and give every connection back; twice is once."""
         self._writer.close()
+        self.journal.close()
         for engine in self._engines:
             engine.dispose()
 
@@ -100,6 +156,12 @@ class Store:
             return RunLock(path, run)
         except OSError as error:
             raise StoreError(f"the lock at {path} can not be written: {error.strerror}; mend that") from error
+
+    def running(self) -> dict[str, str]:
+        """Runs that are at work on this machine, with the process of each."""
+        folder = self._folder / "runs"
+        held = {run: holder(folder / run / "lock") for run in self.reader.runs_in("running")}
+        return {run: process for run, process in held.items() if process is not None}
 
     def unfinished_run(self, config_digest: str) -> str | None:
         """The newest run of this configuration that was killed, interrupted or stopped by its budget."""
@@ -158,27 +220,22 @@ class Store:
         rows = [{"run": run, "id": row.id, "split": split, "body": encode(row)} for row in examples]
         await self._put(schema.examples, *rows)
 
+    async def add_row(self, run: str, rollout: Rollout, verdicts: Sequence[Verdict], split: Split) -> None:
+        """Keep a rollout and what was said about it, all of it or nothing; what is run or judged again replaces it."""
+        entry = rollout_entry(run, self._clean_record(rollout), split)
+        said = [verdict_entry(run, self._clean_record(verdict), rollout.prompt, split) for verdict in verdicts]
+        parts: list[Rows] = [(self._upsert(schema.rollouts), [entry]), (self._upsert(schema.verdicts), said)]
+        await self._writer.write_together(*(part for part in parts if part[1]))
+
     async def add_rollout(self, run: str, rollout: Rollout, split: Split) -> None:
-        """Keep a rollout; one that is run again after a failure replaces it."""
-        body = encode(replace(rollout, error=self._clean_failure(rollout.error)))
-        row = {"run": run, "id": rollout.id, "prompt": rollout.prompt, "split": split, "body": body}
-        await self._put(schema.rollouts, row | {"failed": int(rollout.error is not None)})
+        """Keep a rollout that nobody judged yet; one that is run again after a failure replaces it."""
+        await self.add_row(run, rollout, (), split)
 
     async def add_verdicts(self, run: str, verdicts: Sequence[Verdict]) -> None:
-        """Keep verdicts, one per rollout and judge; the latest counts."""
-        await self._put(
-            schema.verdicts,
-            *(
-                {
-                    "run": run,
-                    "rollout": verdict.rollout,
-                    "judge": verdict.name,
-                    "score": verdict.score,
-                    "body": encode(replace(verdict, error=self._clean_failure(verdict.error))),
-                }
-                for verdict in verdicts
-            ),
-        )
+        """Keep verdicts on rollouts that the run has, one per rollout and judge; the latest counts."""
+        cleaned = [self._clean_record(verdict) for verdict in verdicts]
+        if cleaned:
+            await self._writer.run(lambda connection: _put_verdicts(connection, run, cleaned))
 
     async def add_decision(self, run: str, number: int, decision: Decision) -> None:
         """Keep the decision with this number (0, 1, … in the order of decisions)."""
@@ -199,7 +256,10 @@ class Store:
 
     async def _put(self, table: Table, *rows: dict[str, Any]) -> None:
         if rows:
-            await self._writer.write(upsert(self._dialect, table), *rows)
+            await self._writer.write(self._upsert(table), *rows)
+
+    def _upsert(self, table: Table) -> Insert:
+        return upsert(self._dialect, table)
 
     async def _change(self, run: str, **values: Any) -> None:
         statement = update(schema.runs).where(schema.runs.c.id == run).values(**values)
@@ -209,8 +269,11 @@ class Store:
     def _clean(self, text: str) -> str:
         return redact(text, self._secrets)
 
-    def _clean_failure(self, failure: Failure | None) -> Failure | None:
-        return None if failure is None else replace(failure, message=self._clean(failure.message))
+    def _clean_record(self, record: Failable) -> Failable:
+        """Without a secret in its error's message."""
+        if record.error is None:
+            return record
+        return replace(record, error=replace(record.error, message=self._clean(record.error.message)))
 
     def _clean_json(self, value: Json) -> Json:
         if isinstance(value, str):
@@ -220,6 +283,20 @@ class Store:
         if isinstance(value, list | tuple):
             return [self._clean_json(item) for item in value]
         return value
+
+
+def _put_verdicts(connection: Connection, run: str, verdicts: Sequence[Verdict]) -> None:
+    table = schema.rollouts.c
+    about = sorted({verdict.rollout for verdict in verdicts})
+    query = select(table.id, table.prompt, table.split).where(table.run == run, table.id.in_(about))
+    known = {row.id: row for row in connection.execute(query)}
+    missing = [rollout for rollout in about if rollout not in known]
+    if missing:
+        raise StoreError(f"run {run} has no rollout {missing[0]} that a verdict could be about: keep the rollout first")
+    entries = [
+        verdict_entry(run, verdict, known[verdict.rollout].prompt, known[verdict.rollout].split) for verdict in verdicts
+    ]
+    execute(connection, upsert(connection.dialect.name, schema.verdicts), entries)
 
 
 def _append_event(connection: Connection, run: str, kind: str, text: str) -> int:

@@ -1,7 +1,10 @@
 """The tables of the newest version. How a store gets there stands in `migrations`.
 
-A record is stored whole, as JSON in `body`; other columns are what rows are found by. Times are ISO 8601 in UTC.
+A record is stored whole, as JSON in `body`; other columns are what rows are found by and what reports add up. Times
+are ISO 8601 in UTC.
 """
+
+from typing import Any
 
 from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text
 
@@ -10,6 +13,18 @@ metadata = MetaData()
 
 def _run() -> Column[str]:
     return Column("run", Text, ForeignKey("runs.id"), primary_key=True)
+
+
+def _usage() -> list[Column[Any]]:
+    """The fields of `records.Usage`, to be added up without reading bodies. No cost: unknown."""
+    counts = ("calls", "cached_calls", "input_tokens", "output_tokens", "cached_tokens")
+    return [
+        *(Column(name, BigInteger, nullable=False, server_default="0") for name in counts),
+        Column("cost_usd", Float),
+    ]
+
+
+USAGE = tuple(column.name for column in _usage())
 
 
 schema_version = Table(
@@ -68,7 +83,8 @@ rollouts = Table(
     Column("split", Text, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("body", Text, nullable=False),
-    Index("ix_rollouts_prompt", "run", "prompt", "split"),
+    *_usage(),
+    Index("ix_rollouts_sums", "run", "prompt", "split", "failed", *USAGE),
 )
 
 verdicts = Table(
@@ -79,6 +95,10 @@ verdicts = Table(
     Column("judge", Text, primary_key=True),
     Column("score", Float),
     Column("body", Text, nullable=False),
+    *_usage(),
+    Column("prompt", Text, nullable=False, server_default=""),
+    Column("split", Text, nullable=False, server_default=""),
+    Index("ix_verdicts_sums", "run", "prompt", "split", "judge", "score", *USAGE),
 )
 
 decisions = Table(
@@ -116,4 +136,132 @@ calls = Table(
     Column("request", Text, nullable=False),
     Column("reply", Text, nullable=False),
     Column("created_at", Text, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("ref", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("pull", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("dropped", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("changed_at", Text, nullable=False),
+    Column("head", Text, nullable=False),
+    Column("original_commit", Text),
+    Column("digest", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("decision", Text),
+    Column("classification", Text),
+    Index("ix_feedback_pull", "host", "repo", "pull"),
+    Index("ix_feedback_order", "created_at", "ref"),
+)
+
+feedback_events = Table(
+    "feedback_events",
+    metadata,
+    Column("ref", Text, ForeignKey("feedback.ref"), primary_key=True),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("repo", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("updated_at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+pull_sources = Table(
+    "pull_sources",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+pull_reads = Table(
+    "pull_reads",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("read_at", Text, nullable=False),
+)
+
+etags = Table(
+    "etags",
+    metadata,
+    Column("token", Text, primary_key=True),
+    Column("source", Text, primary_key=True),
+    Column("url", Text, primary_key=True),
+    Column("etag", Text, nullable=False),
+    Column("at", Text, nullable=False),
+)
+
+permissions = Table(
+    "permissions",
+    metadata,
+    Column("host", Text, primary_key=True),
+    Column("repo", Text, primary_key=True),
+    Column("author", Text, primary_key=True),
+    Column("permission", Text, nullable=False),
+    Column("asked_at", Text, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("repo", Text, nullable=False),
+    Column("pull", Integer, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("state", Text, nullable=False, index=True),
+    Column("attempts", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("received_at", Text, nullable=False),
+    Column("done_at", Text),
+)
+
+batches = Table(
+    "batches",
+    metadata,
+    Column("own", Text, primary_key=True),
+    Column("endpoint", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("file", Text),
+    Column("batch", Text),
+    Column("created_at", Text, nullable=False),
+    Column("touched_at", Text, nullable=False),
+)
+
+batch_calls = Table(
+    "batch_calls",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("own", Text, nullable=False),
+)
+
+guards = Table(
+    "guards",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("active", Integer, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("body", Text, nullable=False),
 )

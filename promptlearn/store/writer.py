@@ -2,16 +2,17 @@
 
 Knows transactions and nothing of what is written. Work waits in a queue; everything that waits is done in one
 transaction, and each caller goes on when that is on the disk (invariant 2). So a write costs its share of one fsync,
-and 500 tasks can write at once.
+and 500 tasks can write at once. A lone write is done at once; where the last group had company, the next one waits a
+millisecond for its own: fewer and larger groups leave the event loop more of the processor.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
-from itertools import chain, groupby
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Any, TypeAlias, TypeVar
@@ -21,35 +22,41 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import Executable
 
 from promptlearn.errors import StoreError
+from promptlearn.store.dialect import execute
 from promptlearn.store.failures import name_failure
 
 T = TypeVar("T")
 Row: TypeAlias = Mapping[str, Any]
+Rows: TypeAlias = tuple[Executable, Sequence[Row]]
+"""A statement, and the rows to execute it for."""
+Outcome: TypeAlias = tuple["asyncio.Future[Any]", Any, Exception | None]
+"""Whom to tell, what the work returned, or why it failed."""
 
 LARGEST_GROUP = 1000
 """Writes to a transaction, at most: bounds how long other processes wait for the write lock."""
+GATHERING = 0.001
+"""Seconds that a group waits for company. Half a group commit on a fast disk; measured by `benchmarks/store.py`."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows for one statement; neighbours with the same statement are executed together."""
+class _Put:
+    """Rows of one caller. Rows of all callers in a group that have the same statement are executed together."""
 
-    statement: Executable
-    rows: Sequence[Row]
-    future: Future[None]
+    parts: Sequence[Rows]
+    future: asyncio.Future[None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
     do: Callable[[Connection], Any]
-    future: Future[Any]
+    future: asyncio.Future[Any]
 
 
-_Job: TypeAlias = _Rows | _Work
+_Job: TypeAlias = _Put | _Work
 
 
 class Writer:
-    """Writes in the order of the calls, on a thread of its own, until it is closed."""
+    """Writes on a thread of its own until it is closed: what was asked for later is not on the disk earlier."""
 
     def __init__(self, engine: Engine, where: str) -> None:
         self._engine = engine
@@ -66,18 +73,27 @@ class Writer:
 
         Raises `StoreError` where the database refuses. A cancelled caller does not take its write back.
         """
-        future: Future[None] = Future()
-        self._put(_Rows(statement, rows, future))
-        await asyncio.shield(asyncio.wrap_future(future))
+        await self.write_together((statement, rows))
+
+    async def write_together(self, *parts: Rows) -> None:
+        """As `write`, for several statements: all their rows are kept, or none is.
+
+        Within one transaction rows of different statements go in statement by statement, so that rows which refer to
+        each other belong into two calls, one awaited after the other.
+        """
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Put(parts, future))
+        await future
 
     async def run(self, do: Callable[[Connection], T]) -> T:
         """Call `do` inside a transaction and return what it returned, after the commit.
 
-        It is called again where a neighbour in its transaction failed. Raises as `write` does, and what `do` raises.
+        It sees every write that was asked for before, and is called again where a neighbour in its transaction failed.
+        Raises as `write` does, and what `do` raises.
         """
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._put(_Work(do, future))
-        return await asyncio.shield(asyncio.wrap_future(future))
+        return await future
 
     def close(self) -> None:
         """Write what waits, then end the thread. Closing twice is closing once."""
@@ -94,13 +110,17 @@ class Writer:
             self._jobs.put(job)
 
     def _serve(self) -> None:
-        while jobs := self._take():
-            self._commit(jobs)
+        company = 0
+        while jobs := self._take(GATHERING if company > 1 else 0):
+            _tell(self._commit(jobs))
+            company = len(jobs)
 
-    def _take(self) -> list[_Job]:
+    def _take(self, gathering: float) -> list[_Job]:
         """Everything that waits, at least one job; nothing once the writer is closed and all is written."""
         job = self._jobs.get()
         jobs: list[_Job] = []
+        if gathering and job is not None:
+            time.sleep(gathering)
         while job is not None:
             jobs.append(job)
             if len(jobs) == LARGEST_GROUP:
@@ -113,35 +133,60 @@ class Writer:
             self._jobs.put(None)
         return jobs
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: Sequence[_Job]) -> list[Outcome]:
+        """One transaction. One bad write must not fail its neighbours: a group that failed is done again one by one."""
         try:
             with self._engine.begin() as connection:
                 results = _perform(connection, jobs)
         except Exception as error:
-            self._refuse(jobs, error)
-        else:
-            for job, result in zip(jobs, results, strict=True):
-                job.future.set_result(result)
-
-    def _refuse(self, jobs: list[_Job], error: Exception) -> None:
-        """One bad write must not fail its neighbours: a group that failed is done again one by one."""
-        if len(jobs) > 1:
-            for job in jobs:
-                self._commit([job])
-            return
-        if isinstance(error, SQLAlchemyError):
-            error = name_failure(error, self._where, "written")
-        jobs[0].future.set_exception(error)
+            if len(jobs) > 1:
+                return [outcome for job in jobs for outcome in self._commit([job])]
+            failure = name_failure(error, self._where, "written") if isinstance(error, SQLAlchemyError) else error
+            return [(jobs[0].future, None, failure)]
+        return [(job.future, result, None) for job, result in zip(jobs, results, strict=True)]
 
 
 def _perform(connection: Connection, jobs: Sequence[_Job]) -> list[Any]:
     """What each job returned, in order."""
     results: list[Any] = []
-    for statement, group in groupby(jobs, key=lambda job: job.statement if isinstance(job, _Rows) else None):
-        if statement is None:
-            results += [job.do(connection) for job in group if isinstance(job, _Work)]
+    waiting: defaultdict[Executable, list[Row]] = defaultdict(list)
+    for job in jobs:
+        if isinstance(job, _Put):
+            for statement, rows in job.parts:
+                waiting[statement] += rows
+            results.append(None)
         else:
-            neighbours = [job for job in group if isinstance(job, _Rows)]
-            connection.execute(statement, list(chain.from_iterable(job.rows for job in neighbours)))
-            results += [None] * len(neighbours)
+            _execute_all(connection, waiting)
+            results.append(job.do(connection))
+    _execute_all(connection, waiting)
     return results
+
+
+def _execute_all(connection: Connection, waiting: defaultdict[Executable, list[Row]]) -> None:
+    for statement, rows in waiting.items():
+        execute(connection, statement, rows)
+    waiting.clear()
+
+
+def _tell(outcomes: Sequence[Outcome]) -> None:
+    """Wake each event loop once for all of its callers: to wake it for each of them would cost more than the write."""
+    by_loop: defaultdict[asyncio.AbstractEventLoop, list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        by_loop[outcome[0].get_loop()].append(outcome)
+    for loop, theirs in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_settle, theirs)
+        except RuntimeError:
+            if not loop.is_closed():
+                raise
+            # A program that ended without waiting: the write is kept, and nobody is there to hear of it.
+
+
+def _settle(outcomes: Sequence[Outcome]) -> None:
+    for future, result, error in outcomes:
+        if future.done():  # its caller was cancelled
+            continue
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)

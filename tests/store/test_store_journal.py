@@ -2,11 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from stores import KINDS, fresh_store
 
 from promptlearn.records import Json
 from promptlearn.store import Store, call_key, open_store
@@ -20,9 +22,9 @@ REQUEST = {
 }
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "store.db") as opened:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with fresh_store(request.param, tmp_path) as opened:
         yield opened
 
 
@@ -50,12 +52,20 @@ async def test_what_is_no_answer_is_refused(store: Store, reply: Json) -> None:
     assert store.journal.find("key") is None
 
 
-async def test_it_is_json_that_anybody_can_read(store: Store, tmp_path: Path) -> None:
-    await store.journal.record("key", "m", REQUEST, {"text": "Grüße"})
+async def test_it_is_json_that_anybody_can_read(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        await store.journal.record("key", "m", REQUEST, {"text": "Grüße"})
     connection = sqlite3.connect(tmp_path / "store.db")
     row = connection.execute("SELECT key, model, reply FROM calls").fetchone()
     connection.close()
     assert row == ("key", "m", '{"text":"Grüße"}')
+
+
+async def test_every_thread_may_ask(store: Store) -> None:
+    await store.journal.record("key", "m", REQUEST, {"text": "here"})
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(store.journal.find, ["key", "other"] * 50))
+    assert found == [{"text": "here"}, None] * 50
 
 
 def test_a_key_is_the_whole_sha256_and_ignores_the_order_of_keys() -> None:

@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,13 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from promptlearn.errors import StoreError
+from promptlearn.records import Rollout, Usage, Verdict
 from promptlearn.store import open_store
+from promptlearn.store.codec import encode
 from promptlearn.store.dialect import connect, insert_new, upsert
 from promptlearn.store.migrations import MIGRATIONS, migrate
 from promptlearn.store.place import find_place
+from promptlearn.store.rows import FailedRow, ScoreRow
 from promptlearn.store.schema import metadata, runs
 
 
@@ -119,9 +123,11 @@ def test_an_old_store_still_opens_and_is_taken_forward(tmp_path: Path) -> None:
     migrate(engine, str(place), (*MIGRATIONS, add_a_note))
     with engine.connect() as connection:
         assert connection.execute(text("SELECT id, note FROM runs")).all() == [("old", None)]
-        assert connection.execute(text("SELECT version FROM schema_version")).scalars().all() == [1, 2]
+        assert connection.execute(text("SELECT version FROM schema_version")).scalars().all() == list(
+            range(1, len(MIGRATIONS) + 2)
+        )
     engine.dispose()
-    with pytest.raises(StoreError, match="has version 2 and this promptlearn knows versions up to 1: upgrade"):
+    with pytest.raises(StoreError, match=r"has version \d and this promptlearn knows versions up to \d: upgrade"):
         open_store(tmp_path / "store.db")
 
 
@@ -139,6 +145,31 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     assert not inspect(engine).has_table("half")
     engine.dispose()
     open_store(tmp_path / "store.db").close()
+
+
+def test_an_old_store_s_rows_are_added_up(tmp_path: Path) -> None:
+    """Rows of before there were columns for usage."""
+    place = find_place(tmp_path / "store.db")
+    engine = connect(place.url)
+    migrate(engine, str(place), MIGRATIONS[:3])
+    paid = Usage(1, 2, 3, 4, 5, 0.5)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO runs VALUES ('r', '', 'd', '{}', 'finished', '', '{}', 0, '{}', 0)")
+        for number in range(2500):
+            rollout = Rollout("p", f"e{number:04}", usage=paid)
+            unknown = replace(paid, cost_usd=None) if number == 7 else paid
+            verdict = Verdict("exact", rollout.id, 1.0, usage=unknown)
+            connection.exec_driver_sql(
+                "INSERT INTO rollouts VALUES ('r', ?, 'p', 'test', 0, ?)", (rollout.id, encode(rollout))
+            )
+            connection.exec_driver_sql(
+                "INSERT INTO verdicts VALUES ('r', ?, 'exact', 1, ?)", (rollout.id, encode(verdict))
+            )
+    engine.dispose()
+    sums = Usage(2500, 5000, 7500, 10_000, 12_500, 1250.0)
+    with open_store(tmp_path / "store.db") as store:
+        assert store.reader.failures("r") == [FailedRow("p", "test", 2500, 0, sums)]
+        assert store.reader.scores("r") == [ScoreRow("p", "test", "exact", 1.0, 2500, 0, replace(sums, cost_usd=None))]
 
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 import asyncio
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import event
+from stores import KINDS, fresh_store
 
 from promptlearn.errors import StoreError
 from promptlearn.records import (
@@ -42,9 +48,10 @@ SEED = Prompt.of("Answer {question} in \r\n one word: {{x}} $y")
 BETTER = Prompt(SEED.messages, rules=(Rule("Be brief.", ("verdict@1",)),))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "store.db", secrets=("hunter2-hunter2",)) as opened:
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    monkeypatch.chdir(tmp_path)
+    with fresh_store(request.param, tmp_path, "hunter2-hunter2") as opened:
         yield opened
 
 
@@ -142,8 +149,113 @@ async def test_a_rollout_that_failed_is_replaced_by_its_repetition(store: Store)
     assert store.reader.failures(run) == [FailedRow(SEED.digest, "train", 1, 0)]
 
 
-async def test_secrets_reach_no_table(store: Store, tmp_path: Path) -> None:
+async def test_a_row_is_kept_with_its_verdicts(store: Store) -> None:
+    run = await start(store)
+    rollout = Rollout(SEED.digest, "e1", "yes", usage=Usage(calls=1, cost_usd=0.5))
+    await store.add_row(run, rollout, [], "train")
+    verdicts = [Verdict("exact", rollout.id, 1.0, usage=Usage(calls=2)), Verdict("tone", rollout.id, 0.5)]
+    for _ in range(2):
+        await store.add_row(run, rollout, verdicts, "train")
+    assert store.reader.rollouts(run) == [RolloutRow("train", rollout)]
+    assert store.reader.verdicts(run, SEED.digest, "train") == verdicts
+    assert store.reader.failures(run) == [FailedRow(SEED.digest, "train", 1, 0, Usage(calls=1, cost_usd=0.5))]
+
+
+async def test_a_row_is_kept_whole_or_not_at_all(store: Store) -> None:
+    run = await start(store)
+    rollout = Rollout(SEED.digest, "e1", "yes")
+    with pytest.raises(StoreError, match="can not be written"):
+        await store.add_row(run, rollout, [Verdict(cast("str", None), rollout.id, 1.0)], "train")
+    with pytest.raises(StoreError, match="can not be written"):
+        await store.add_row("nowhere", rollout, [Verdict("exact", rollout.id, 1.0)], "train")
+    assert store.reader.rollouts(run) == []
+    assert store.reader.verdicts(run) == []
+
+
+async def test_a_count_that_nobody_believes_stops_no_run(store: Store) -> None:
+    """Invariant 12: the record keeps it; a sum is as large as a database can count."""
+    run = await start(store)
+    rollout = Rollout(SEED.digest, "e1", "yes", usage=Usage(calls=1, output_tokens=10**30))
+    await store.add_row(run, rollout, [Verdict("exact", rollout.id, usage=rollout.usage)], "train")
+    assert store.reader.rollouts(run)[0].rollout.usage.output_tokens == 10**30
+    assert store.reader.failures(run)[0].usage.output_tokens == store.reader.scores(run)[0].usage.output_tokens > 10**12
+
+
+async def test_a_verdict_is_about_a_rollout_that_is_kept(store: Store) -> None:
+    run = await start(store)
+    with pytest.raises(StoreError, match="has no rollout p/e1 that a verdict could be about: keep the rollout first"):
+        await store.add_verdicts(run, [Verdict("exact", "p/e1", 1.0)])
+    await store.add_rollout(run, Rollout("p", "e1", "yes"), "test")
+    await store.add_verdicts(run, [Verdict("exact", "p/e1", 1.0)])
+    assert store.reader.scores(run) == [ScoreRow("p", "test", "exact", 1.0, 1, 0)]
+
+
+COSTS = st.none() | st.sampled_from([0.0, 0.25, 2.0])
+USAGES = st.builds(Usage, *[st.integers(0, 10**9)] * 5, COSTS)
+ROWS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.sampled_from(["1", "2", "3"]),
+        st.booleans(),
+        USAGES,
+        st.lists(st.tuples(st.sampled_from("xy"), st.none() | st.sampled_from([0.0, 0.5, 1.0]), USAGES), max_size=3),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(rows=ROWS)
+def test_what_is_added_up_is_what_was_kept_last(rows: list[tuple[str, str, bool, Usage, list[Any]]]) -> None:
+    """Invariant 4, for rows that are run and judged again."""
+    rollouts: dict[str, Rollout] = {}
+    verdicts: dict[tuple[str, str], Verdict] = {}
+
+    async def write(store: Store) -> str:
+        run = await start(store)
+        for prompt, example, failed, usage, said in rows:
+            rollout = Rollout(prompt, example, error=Failure("timeout", "") if failed else None, usage=usage)
+            given = [Verdict(judge, rollout.id, score, usage=cost) for judge, score, cost in said]
+            await store.add_row(run, rollout, given, "train")
+            rollouts[rollout.id] = rollout
+            verdicts.update({(verdict.rollout, verdict.name): verdict for verdict in given})
+        return run
+
+    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "store.db") as store:
+        run = asyncio.run(write(store))
+        for failures in store.reader.failures(run):
+            mine = [rollout for rollout in rollouts.values() if rollout.prompt == failures.prompt]
+            assert (failures.rollouts, failures.failed) == (len(mine), sum(one.error is not None for one in mine))
+            assert failures.usage == sum((one.usage for one in mine), Usage())
+        assert sum(found.rollouts for found in store.reader.failures(run)) == len(rollouts)
+        for scores in store.reader.scores(run):
+            of = [one for one in verdicts.values() if (one.rollout[0], one.name) == (scores.prompt, scores.judge)]
+            known = [one.score for one in of if one.score is not None]
+            assert (scores.n, scores.unscored) == (len(known), len(of) - len(known))
+            assert scores.mean == (pytest.approx(sum(known) / len(known)) if known else None)
+            assert scores.usage == sum((one.usage for one in of), Usage())
+        assert sum(found.n + found.unscored for found in store.reader.scores(run)) == len(verdicts)
+
+
+async def test_reports_add_up_without_reading_rows(tmp_path: Path) -> None:
+    """So that the list of runs and a run's table take no longer for long outputs."""
+    asked: list[str] = []
+    with open_store(tmp_path / "store.db") as store:
+        run = await start(store)
+        listen = store.reader._engine
+        event.listen(listen, "before_cursor_execute", lambda *seen: asked.append(seen[2]))
+        store.reader.scores(run)
+        store.reader.failures(run)
+    with sqlite3.connect(tmp_path / "store.db") as connection:
+        for sql in asked:
+            (plan,) = connection.execute(f"EXPLAIN QUERY PLAN {sql}", (run,) * sql.count("?")).fetchall()[:1]
+            assert "USING COVERING INDEX ix_" in plan[3]
+    connection.close()
+
+
+async def test_secrets_reach_no_table(tmp_path: Path) -> None:
     """Invariant 10."""
+    store = open_store(tmp_path / "store.db", secrets=("hunter2-hunter2",))
     run = await start(store)
     said = "401: sk-proj-abcdefghijklmnop0123456789 and hunter2-hunter2 are wrong"
     failure = Failure("auth", said)
@@ -211,9 +323,12 @@ async def test_a_run_that_is_not_there(store: Store) -> None:
         await store.finish_run("nowhere", cast("RunState", "done"), "")
 
 
-def test_a_run_is_written_by_one_process(store: Store, tmp_path: Path) -> None:
+def test_a_run_is_written_by_one_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", HOLDER, str(tmp_path / "store.db"), "run"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    with (
+        open_store(tmp_path / "store.db") as store,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process,
+    ):
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
         with pytest.raises(StoreError, match=f"run run is being written by process {process.pid}"):
@@ -221,11 +336,11 @@ def test_a_run_is_written_by_one_process(store: Store, tmp_path: Path) -> None:
         store.lock_run("other").release()
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with store.lock_run("run"), pytest.raises(StoreError, match="is being written"):
-        store.lock_run("run")
-    lock = store.lock_run("run")
-    lock.release()
-    lock.release()
+        with store.lock_run("run"), pytest.raises(StoreError, match="is being written"):
+            store.lock_run("run")
+        lock = store.lock_run("run")
+        lock.release()
+        lock.release()
 
 
 def test_ids_sort_by_time_and_do_not_repeat() -> None:

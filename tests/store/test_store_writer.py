@@ -1,21 +1,24 @@
 """The writer: grouped, durable, in order, and clear about what went wrong (invariants 2 and 3)."""
 
 import asyncio
-import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, insert, text
+from sqlalchemy import create_engine, event, insert, select, text
 from sqlalchemy.engine import Connection
+from stores import KINDS, fresh_place
 
 from promptlearn.errors import StoreError
 from promptlearn.store import Journal, Store, call_key, open_store
-from promptlearn.store.dialect import connect
+from promptlearn.store.dialect import connect, insert_new, upsert
 from promptlearn.store.migrations import migrate
 from promptlearn.store.place import find_place
 from promptlearn.store.schema import calls
@@ -232,6 +235,86 @@ async def test_a_read_waits_for_no_writer(store: Store, tmp_path: Path) -> None:
     other.dispose()
 
 
+async def test_a_long_reading_holds_up_no_write_and_sees_none(store: Store, tmp_path: Path) -> None:
+    await store.journal.record("before", "m", {}, {"text": "a"})
+    other = sqlite3.connect(tmp_path / "store.db", isolation_level=None)
+    other.execute("BEGIN")
+    assert other.execute("SELECT count(*) FROM calls").fetchone() == (1,)
+    write = (store.journal.record(f"{n}", "m", {}, {"text": "x" * 5000}) for n in range(1000))
+    await asyncio.wait_for(asyncio.gather(*write), timeout=20)
+    assert other.execute("SELECT count(*) FROM calls").fetchone() == (1,)
+    assert all(store.journal.find(f"{n}") for n in range(1000))
+    other.execute("COMMIT")
+    assert other.execute("SELECT count(*) FROM calls").fetchone() == (1001,)
+    other.close()
+
+
+async def test_questions_are_answered_in_the_midst_of_a_group(store: Store) -> None:
+    await store.journal.record("a", "m", {}, {"text": "first"})
+    begun, answered = threading.Event(), threading.Event()
+
+    def long_write(connection: Connection) -> bool:
+        connection.execute(insert(calls), [row(f"{n}") for n in range(5000)])
+        begun.set()
+        return answered.wait(20)
+
+    group = asyncio.ensure_future(store._writer.run(long_write))
+    await asyncio.to_thread(begun.wait, 20)
+    assert store.journal.find("a") == {"text": "first"}
+    assert store.journal.find("4999") is None
+    assert store.reader.runs() == []
+    answered.set()
+    assert await group
+    assert store.journal.find("4999") == {"text": "a"}
+
+
+async def test_several_statements_are_kept_together(writer: Writer) -> None:
+    other = insert(calls)
+    await writer.write_together((insert(calls), [row("a"), row("b")]), (other, [row("c")]))
+    with pytest.raises(StoreError, match="can not be written"):
+        await writer.write_together((insert(calls), [row("d")]), (other, [row("a")]))
+    assert await writer.run(count) == 3
+
+
+async def test_a_write_of_the_same_row_by_many_is_written_once(writer: Writer) -> None:
+    statement = upsert("sqlite", calls)
+    await asyncio.gather(*(writer.write(statement, row("a", f'{{"text":"{n}"}}')) for n in range(100)))
+    reply = await writer.run(lambda connection: connection.execute(select(calls.c.reply)).scalars().all())
+    assert reply == ['{"text":"99"}'], "the last word counts"
+
+
+@pytest.mark.parametrize("rows", [1, 2, 999, 1000, 1001, 4500])
+async def test_any_number_of_rows_fits(writer: Writer, rows: int) -> None:
+    await writer.write(insert_new("sqlite", calls), *(row(f"{n}") for n in range(rows)))
+    assert await writer.run(count) == rows
+
+
+def test_each_event_loop_hears_of_its_own_writes(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+
+        async def write(name: int) -> None:
+            await asyncio.gather(*(store.journal.record(f"{name}-{n}", "m", {}, {"text": "a"}) for n in range(50)))
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda name: asyncio.run(write(name)), range(4)))
+        assert all(store.journal.find(f"{name}-{n}") for name in range(4) for n in range(50))
+
+
+def test_a_loop_that_ended_without_waiting_is_no_harm(tmp_path: Path) -> None:
+    """Invariant 2: what was under way when the program stopped listening is kept."""
+
+    async def leave(store: Store) -> None:
+        for n in range(20):
+            task = asyncio.ensure_future(store.journal.record(f"{n}", "m", {}, {"text": "a"}))
+            await asyncio.sleep(0)
+            task.cancel()
+
+    with open_store(tmp_path / "store.db") as store:
+        asyncio.run(leave(store))
+        asyncio.run(store.journal.record("last", "m", {}, {"text": "a"}))
+        assert all(f"{n}" in store.journal for n in range(20))
+
+
 async def test_connections_are_as_durable_as_promised(writer: Writer) -> None:
     def settings(connection: Connection) -> list[object]:
         names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -240,10 +323,11 @@ async def test_connections_are_as_durable_as_promised(writer: Writer) -> None:
     assert await writer.run(settings) == ["wal", 2, 1, 30_000]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="processes are killed by signals here")
-def test_many_processes_may_open_a_new_store_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_processes_may_open_a_new_store_at_once(kind: str, tmp_path: Path) -> None:
     script = "import sys; from promptlearn.store import open_store; open_store(sys.argv[1]).close()"
-    processes = [start(script, tmp_path / ".promptlearn" / "store.db") for _ in range(4)]
-    for process in processes:
-        _, failed = process.communicate(timeout=60)
-        assert process.returncode == 0, failed
+    with fresh_place(kind, tmp_path / ".promptlearn") as where:
+        processes = [start(script, where) for _ in range(4)]
+        for process in processes:
+            _, failed = process.communicate(timeout=60)
+            assert process.returncode == 0, failed
