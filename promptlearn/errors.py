@@ -10,6 +10,7 @@
     │       └── WriteError         1       what was to be kept can not be: a full disk, a lost database
     ├── ModelError                 1   a model call that failed for good (`kind` says how)
     │   └── SystemicError          1   the endpoint refuses everybody: wrong key, unknown model, unreachable
+    ├── ForgeError                 1   GitHub refuses, is out of reach, or wants to be left alone (`kind` says which)
     ├── BudgetSpent                4   a cap is reached; the run can be resumed with a larger one
     ├── TooManyErrors              5   more examples failed than the configuration allows
     └── Interrupted              130   Ctrl-C; the run can be resumed
@@ -64,11 +65,22 @@ class ModelError(PromptlearnError):
     `kind` is one of `FAILURE_KINDS`. A `ModelError` is recorded on its rollout or verdict; it never becomes a score.
     """
 
-    def __init__(self, kind: str, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        message: str,
+        retry_after: float | None = None,
+        answered: bool = False,
+        unavailable: bool = False,
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.retry_after = retry_after
         """Seconds that the endpoint asked to be left alone."""
+        self.answered = answered
+        """Whether it failed after the endpoint had begun to send a reply."""
+        self.unavailable = unavailable or (kind == "connection" and not answered)
+        """Whether the endpoint serves nobody now, so that the failure says nothing about this call."""
 
     @property
     def retryable(self) -> bool:
@@ -78,7 +90,8 @@ class ModelError(PromptlearnError):
     @property
     def billable(self) -> bool:
         """Whether the endpoint may have charged for the attempt."""
-        return self.kind in {"timeout", "malformed", "empty", "truncated", "content_filter", "unparseable"}
+        paid = {"timeout", "malformed", "empty", "truncated", "content_filter", "unparseable"}
+        return self.answered or self.kind in paid
 
 
 class SystemicError(ModelError):
@@ -87,6 +100,18 @@ class SystemicError(ModelError):
     @property
     def retryable(self) -> bool:
         return False
+
+
+class ForgeError(PromptlearnError):
+    """A question to the forge got no answer after its retries.
+
+    `kind` is `auth`, `forbidden`, `not_found`, `rate_limit`, `server`, `overload` (asked for too much at once),
+    `cursor` (a page that is gone), `connection` or `malformed`.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class BudgetSpent(PromptlearnError):

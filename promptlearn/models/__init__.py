@@ -5,18 +5,19 @@ Knows which module serves which name; imports it only when such a model is opene
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from promptlearn.errors import ConfigError, UsageError
 from promptlearn.models.base import Model, Price, Sampling
+from promptlearn.models.keys import api_key
+from promptlearn.models.prices import price_of
 
 __all__ = ["open_model"]
 
 _POSSIBLE = (
-    "openai/NAME, local/NAME, local/PATH.gguf, local/hf:OWNER/REPO/FILE.gguf, scripted/PATH.yaml, or any name with a"
-    " base_url that speaks chat completions"
+    "openai/NAME, PROVIDER/NAME (through LiteLLM), local/NAME, local/PATH.gguf, local/hf:OWNER/REPO/FILE.gguf,"
+    " scripted/PATH.yaml, or any name with a base_url that speaks chat completions"
 )
 
 
@@ -35,7 +36,11 @@ def open_model(
 
     `timeout` is in seconds per call. `slots` is how many calls may come at once and `context` the tokens per call of a
     local model. The API key is read from the environment variable `api_key_env`; for api.openai.com that is
-    OPENAI_API_KEY, for another endpoint there is none unless it is named. Raises ConfigError.
+    OPENAI_API_KEY and for LiteLLM's providers their own, for another endpoint there is none unless it is named.
+
+    With a `base_url` every name speaks chat completions to it; `litellm/PROVIDER/NAME` speaks the provider's own
+    protocol instead. Without a `price`, OpenAI's models and LiteLLM's providers cost what LiteLLM's table says, if it
+    is installed. Raises ConfigError.
     """
     provider, _, rest = name.partition("/")
     if provider in ("local", "scripted") and rest:
@@ -48,24 +53,27 @@ def open_model(
 
             return load_script(Path(rest), sampling)
         return _local(name, rest, sampling, timeout, slots, context)
-    if not name.strip() or (base_url is None and (provider != "openai" or not rest)):
+    if not name.strip() or (base_url is None and not (provider and rest)):
         raise ConfigError(f"model {name!r} is not known: possible are {_POSSIBLE}")
-    return _remote(name, base_url, api_key_env, sampling, timeout, price)
+    if provider == "litellm" or (base_url is None and provider != "openai"):
+        from promptlearn.models.providers import LiteLLMModel
+
+        return LiteLLMModel(
+            name, base_url=base_url, api_key_env=api_key_env, sampling=sampling, timeout=timeout, price=price
+        )
+    return _chat(name, base_url, api_key_env, sampling, timeout, price)
 
 
-def _remote(
+def _chat(
     name: str, base_url: str | None, api_key_env: str | None, sampling: Sampling, timeout: float, price: Price | None
 ) -> Model:
     from promptlearn.models.openai import OPENAI_URL, ChatModel
 
     url = OPENAI_URL if base_url is None else base_url
-    if api_key_env is None and urlsplit(url).hostname == "api.openai.com":
-        api_key_env = "OPENAI_API_KEY"
-    key = None
-    if api_key_env is not None:
-        key = os.environ.get(api_key_env, "").strip()
-        if not key:
-            raise ConfigError(f"model {name}: the environment variable {api_key_env} that holds its API key is not set")
+    if urlsplit(url).hostname == "api.openai.com":
+        api_key_env = api_key_env or "OPENAI_API_KEY"
+        price = price or price_of("openai", name.removeprefix("openai/"))
+    key = None if api_key_env is None else api_key(name, api_key_env)
     return ChatModel(name, url, api_key=key, api_key_env=api_key_env, sampling=sampling, timeout=timeout, price=price)
 
 

@@ -24,7 +24,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from promptlearn.errors import ConfigError, SystemicError
-from promptlearn.models.base import Price, Reply, Sampling
+from promptlearn.models.base import ModelBase, Price, Reply, Sampling
 from promptlearn.models.hub import file_digest
 from promptlearn.models.openai import ChatModel
 from promptlearn.records import Json, Message
@@ -46,7 +46,7 @@ def calls_at_once(sampling: Sampling, slots: int) -> int:
     return max(1, min(slots, cores // 2 if sampling.max_tokens <= SHORT_ANSWER else cores))
 
 
-class LocalModel:
+class LocalModel(ModelBase):
     """A model file on this machine; the server starts with the first call.
 
         model = LocalModel("local/smollm2-135m-instruct", pull("smollm2-135m-instruct"))
@@ -55,6 +55,8 @@ class LocalModel:
     equal calls get equal replies as far as llama.cpp's arithmetic allows: what else is in a batch, and how much of the
     prompt a slot remembered, may change the last bits of a sum and with them, rarely, a word.
     """
+
+    in_process = True
 
     def __init__(
         self,
@@ -76,32 +78,14 @@ class LocalModel:
                 f"{name}: there is no file {path}; get one with `promptlearn models pull smollm2-135m-instruct` or"
                 " `promptlearn models pull hf:OWNER/REPO/FILE.gguf`"
             )
-        self._name = name
         self._path = path.resolve()
-        self._identity = f"local/{_digest(self._path)[:16]}"
-        self._sampling = sampling
+        super().__init__(name, f"local/{_digest(self._path)[:16]}", sampling, Price(0.0, 0.0))
         self._timeout = max(timeout, TIMEOUT)
         self._at_once = calls_at_once(sampling, slots)
         self._need = Need(min(slots, self._at_once + _SPARE_SLOTS), context)
         self._chat: ChatModel | None = None
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
         _announce(self._path, self._need)
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def sampling(self) -> Sampling:
-        return self._sampling
-
-    @property
-    def price(self) -> Price:
-        return Price(0.0, 0.0)
 
     async def complete(
         self,

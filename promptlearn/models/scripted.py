@@ -35,7 +35,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
-from promptlearn.models.base import Price, Reply, Sampling
+from promptlearn.models.base import ModelBase, Price, Reply, Sampling
 from promptlearn.records import Json, Message, Usage, fingerprint
 from promptlearn.tokens import estimate_tokens
 
@@ -56,8 +56,10 @@ class Call:
     repeat: int
 
 
-class ScriptedModel:
+class ScriptedModel(ModelBase):
     """A model that answers from a script; see the module's text for how to write one."""
+
+    in_process = True
 
     def __init__(
         self,
@@ -73,29 +75,12 @@ class ScriptedModel:
         the journal files replies under: by default a digest of the script (for a function: of its name, so give
         functions that share a journal an identity each).
         """
+        identity = identity or f"scripted/{fingerprint(_written(script, default))}"
+        super().__init__(name, identity, sampling, Price(0.0, 0.0))
         self._answer = _reader(script, default, name)
-        self._name = name
-        self._identity = identity or f"scripted/{fingerprint(_written(script, default))}"
-        self._sampling = sampling
         self._latency = latency
         self.calls: list[Call] = []
         """Every call so far, in the order of arrival."""
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def identity(self) -> str:
-        return self._identity
-
-    @property
-    def sampling(self) -> Sampling:
-        return self._sampling
-
-    @property
-    def price(self) -> Price:
-        return Price(0.0, 0.0)
 
     async def complete(
         self,

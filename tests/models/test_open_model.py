@@ -16,7 +16,8 @@ from promptlearn.records import Message
 @pytest.mark.parametrize(
     ("name", "options", "says"),
     [
-        ("anthropic/claude", {}, "possible are openai/NAME"),
+        ("anthropic/", {}, "possible are openai/NAME"),
+        ("litellm/", {}, "possible are"),
         ("gpt-5", {}, "possible are openai/NAME"),
         ("openai/", {}, "possible are"),
         ("", {"base_url": "http://host/v1"}, "possible are"),
