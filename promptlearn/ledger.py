@@ -1,7 +1,8 @@
 """The ledger: what a run has spent, what it may spend, and what is promised to calls in flight (invariant 1).
 
 Knows nothing about models. A call reserves its upper bound, runs, and settles for what it really cost. A reservation
-that does not fit waits until calls in flight have settled; when it does not fit even then, the budget is spent.
+that does not fit waits until calls in flight have settled; when it would not fit even if they all cost nothing, the
+budget is spent. Every reservation is closed once: by `settle`, `forfeit` or `cancel`.
 
 Replies that the journal answers are charged like paid ones, so that a run which is resumed or repeated stops where
 the first one did; `usage` counts them apart, as cached.
@@ -12,16 +13,31 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
+from fractions import Fraction
+from math import inf
 
 from promptlearn.errors import BudgetSpent
 from promptlearn.records import ROLES, Role, Usage
 
+PICO = 10**12
+"""The ledger counts in whole picodollars: sums of floats that come and go drift, and a cap is a cap."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCap:
+    """What one role may take; None is no cap. (Its calls have names of their own in `Budget`.)"""
+
+    usd: float | None = None
+    tokens: int | None = None
+
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Caps; None is no cap. `calls` counts every role, `task_calls` and its like one role each."""
+    """Caps; None is no cap. `usd`, `tokens` and `calls` count every role, `task_calls` and its like one role each."""
 
     usd: float | None = None
     tokens: int | None = None
@@ -31,6 +47,7 @@ class Budget:
     judge_calls: int | None = None
     meta_calls: int | None = None
     minutes: float | None = None
+    roles: Mapping[Role, RoleCap] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,107 +68,271 @@ class Charge:
 NOTHING = Charge(0, 0, 0.0)
 
 
-@dataclass(slots=True)
-class Account:
-    """One role's side of the ledger."""
-
-    spent: Charge = NOTHING
-    reserved: Charge = NOTHING
-    usage: Usage = Usage()
-
-
 @dataclass(frozen=True, slots=True)
 class Reservation:
+    """A promise to one call."""
+
     role: Role
     charge: Charge
+    picodollars: int = 0
 
 
 @dataclass(slots=True)
+class Account:
+    """What was spent while somebody watched, by role; see `Ledger.watch`."""
+
+    roles: dict[Role, Charge] = field(default_factory=dict)
+    lost: Charge = NOTHING
+    """The part of it that bought no reply: failed attempts that may be billed, and second copies of slow calls. It
+    depends on the clock; the rest does not."""
+
+    @property
+    def charge(self) -> Charge:
+        """All roles together."""
+        return sum(self.roles.values(), NOTHING)
+
+    def _note(self, role: Role, charge: Charge, lost: bool) -> None:
+        self.roles[role] = self.roles.get(role, NOTHING) + charge
+        if lost:
+            self.lost = self.lost + charge
+
+
+_WATCHERS: ContextVar[tuple[tuple[Ledger, Account], ...]] = ContextVar("watchers", default=())
+
+
+@dataclass(slots=True)
+class _Amount:
+    """A charge that changes; dollars in picodollars."""
+
+    calls: int = 0
+    tokens: int = 0
+    usd: int = 0
+
+    def add(self, calls: int, tokens: int, usd: int) -> None:
+        self.calls += calls
+        self.tokens += tokens
+        self.usd += usd
+
+
+@dataclass(slots=True)
+class _Scope:
+    """One role, or all together: its caps (None: no cap), and how much of them is taken."""
+
+    calls: tuple[str, int | None]
+    """The key of a cap in the configuration, and its value; so are the next two."""
+    tokens: tuple[str, int | None]
+    usd: tuple[str, float | None]
+    taken: _Amount = field(default_factory=_Amount)
+    """Spent, reserved or held."""
+    promised: _Amount = field(default_factory=_Amount)
+    """The part of it that is reserved."""
+    held: _Amount = field(default_factory=_Amount)
+    _most: tuple[float, float, float] = (inf, inf, inf)
+
+    def __post_init__(self) -> None:
+        calls, tokens, usd = self.calls[1], self.tokens[1], self.usd[1]
+        self._most = (
+            inf if calls is None else calls,
+            inf if tokens is None else tokens,
+            inf if usd is None else int(Fraction(usd) * PICO),
+        )
+
+    def exceeded(self, calls: int, tokens: int, usd: int, landed: bool = False) -> str | None:
+        """The key of the cap that so much more would exceed; `landed`: even if all calls in flight cost nothing."""
+        taken, most = self.taken, self._most
+        if landed:
+            flying = self.promised
+            calls, tokens, usd = calls - flying.calls, tokens - flying.tokens, usd - flying.usd
+        if taken.calls + calls > most[0]:
+            return self.calls[0]
+        if taken.tokens + tokens > most[1]:
+            return self.tokens[0]
+        if taken.usd + usd > most[2]:
+            return self.usd[0]
+        return None
+
+    def promise(self, calls: int, tokens: int, usd: int) -> None:
+        self.taken.add(calls, tokens, usd)
+        self.promised.add(calls, tokens, usd)
+
+    def hold(self, calls: int, tokens: int, usd: int) -> None:
+        self.taken.add(calls, tokens, usd)
+        self.held.add(calls, tokens, usd)
+
+    def spare(self) -> float:
+        """Share of the tightest cap that nobody has taken; 1 where there is none."""
+        taken = (self.taken.calls, self.taken.tokens, self.taken.usd)
+        return min(1.0, *(1 - part / most for part, most in zip(taken, self._most, strict=True)))
+
+
 class Ledger:
     """One per run, shared by all roles. `clock` gives seconds; `minutes_before` was spent by earlier attempts."""
 
-    budget: Budget = field(default_factory=Budget)
-    clock: Callable[[], float] = time.monotonic
-    minutes_before: float = 0.0
-    _accounts: dict[Role, Account] = field(default_factory=lambda: {role: Account() for role in ROLES})
-    _held: dict[Role, Charge] = field(default_factory=lambda: dict.fromkeys(ROLES, NOTHING))
-    _waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
-    _woken: int = 0
-    _started: float = 0.0
-    _proving: bool = False
-
-    def __post_init__(self) -> None:
-        self._started = self.clock()
+    def __init__(
+        self,
+        budget: Budget | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        minutes_before: float = 0.0,
+    ) -> None:
+        self.budget = budget = budget or Budget()
+        self.clock = clock
+        self.minutes_before = minutes_before
+        self._started = clock()
+        self._all = _Scope(("calls", budget.calls), ("tokens", budget.tokens), ("usd", budget.usd))
+        self._scopes = {role: _role_scope(budget, role) for role in ROLES}
+        self._usage = dict.fromkeys(ROLES, Usage())
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._woken = 0
+        self._proving = False
 
     @property
     def minutes(self) -> float:
         return self.minutes_before + (self.clock() - self._started) / 60
 
     def usage(self, role: Role) -> Usage:
-        return self._accounts[role].usage
+        return self._usage[role]
 
-    def spent(self, role: Role) -> Charge:
-        return self._accounts[role].spent
+    def spent(self, role: Role | None = None) -> Charge:
+        """Of one role, or of all together."""
+        scope = self._scope(role)
+        taken, promised, held = scope.taken, scope.promised, scope.held
+        return _charge(
+            taken.calls - promised.calls - held.calls,
+            taken.tokens - promised.tokens - held.tokens,
+            taken.usd - promised.usd - held.usd,
+        )
+
+    def reserved(self, role: Role | None = None) -> Charge:
+        """Promised to calls in flight, of one role or of all together."""
+        promised = self._scope(role).promised
+        return _charge(promised.calls, promised.tokens, promised.usd)
+
+    def spare(self, role: Role) -> float:
+        """Share of the tightest cap over `role`, its own or a common one, that is not spent, reserved or held."""
+        return max(0.0, min(self._scopes[role].spare(), self._all.spare()))
+
+    def affordable_calls(self, role: Role) -> int | None:
+        """How many more calls of `role` the call caps allow; None where there is none."""
+        scopes = (self._scopes[role], self._all)
+        left = [cap - scope.taken.calls for scope in scopes if (cap := scope.calls[1]) is not None]
+        return max(0, min(left)) if left else None
 
     def hold(self, role: Role, charge: Charge) -> None:
-        """Keep `charge` back for later calls (the test read), until `release`."""
-        self._held[role] = self._held[role] + charge
+        """Keep `charge` back for later calls (the test read), until `release`: calls, tokens and dollars alike."""
+        for scope in (self._scopes[role], self._all):
+            scope.hold(charge.calls, charge.tokens, _picodollars(charge.usd))
 
     def release(self) -> None:
         """Free everything that was held back, for the proof; minutes end a search, not its proof."""
         self._proving = True
-        self._held = dict.fromkeys(ROLES, NOTHING)
+        for scope in (*self._scopes.values(), self._all):
+            held, scope.held = scope.held, _Amount()
+            scope.taken.add(-held.calls, -held.tokens, -held.usd)
+        self._wake()
 
-    def affordable_calls(self, role: Role) -> int | None:
-        """How many more calls of `role` the call caps allow; None where there is none."""
-        caps = [
-            cap - self._total(only).calls
-            for only, cap in ((role, self._call_cap(role)), (None, self.budget.calls))
-            if cap is not None
-        ]
-        return max(0, min(caps)) if caps else None
+    @contextmanager
+    def watch(self) -> Iterator[Account]:
+        """Count what is spent within this block, and by tasks that are begun in it.
+
+            with ledger.watch() as account:
+                await evaluate(row)
+            account.charge      # what the row cost
+
+        Blocks may stand in each other: the outer one counts what the inner one does.
+        """
+        account = Account()
+        token = _WATCHERS.set((*_WATCHERS.get(), (self, account)))
+        try:
+            yield account
+        finally:
+            _WATCHERS.reset(token)
 
     async def reserve(self, role: Role, charge: Charge) -> Reservation:
         """Promise `charge` to a call. First come, first served, so that the order of requests decides, not latency.
 
-        Raises BudgetSpent when it would not fit even if every call in flight cost nothing more than it has.
+        Raises BudgetSpent when it would not fit even if every call in flight cost nothing.
         """
-        if self._waiting or self._woken:
-            await self._wait()
-        while (exceeded := self._exceeded(role, charge)) is not None:
-            if self._total(None, reserved_only=True).calls == 0 or exceeded == "minutes":
-                self._wake()
-                raise BudgetSpent(self._message(exceeded))
-            await self._wait(front=True)
-        account = self._accounts[role]
-        account.reserved = account.reserved + charge
-        self._wake()
-        return Reservation(role, charge)
+        return self.try_reserve(role, charge) or await self._reserve_in_turn(role, charge)
 
-    def settle(self, reservation: Reservation, usage: Usage, cached: bool = False) -> None:
-        """Replace a promise by what the call cost. `usage.calls` may exceed one where attempts were paid for twice."""
-        account = self._accounts[reservation.role]
-        account.reserved = account.reserved - reservation.charge
-        tokens = usage.input_tokens + usage.output_tokens
-        account.spent = account.spent + Charge(usage.calls, tokens, usage.cost_usd)
-        if cached:
-            usage = Usage(cached_calls=usage.calls)
-        account.usage = account.usage + usage
+    def try_reserve(self, role: Role, charge: Charge) -> Reservation | None:
+        """As `reserve`, but None where it would have to wait or would raise."""
+        picodollars = _picodollars(charge.usd)
+        if self._waiting or self._woken or self._exceeded(role, charge, picodollars) is not None:
+            return None
+        return self._promise(role, charge, picodollars)
+
+    def check_minutes(self) -> None:
+        """Raise BudgetSpent when the time is up."""
+        if self._out_of_time():
+            raise BudgetSpent(self._message("minutes", None))
+
+    def settle(self, reservation: Reservation, usage: Usage, cached: bool = False, lost: bool = False) -> None:
+        """Replace a promise by what the call cost.
+
+        `usage.calls` may exceed one where the model itself asked twice. `cached`: the journal answered. `lost`: another
+        copy of the call had answered before.
+        """
+        self._close(reservation)
+        charge = Charge(usage.calls, usage.input_tokens + usage.output_tokens, usage.cost_usd)
+        self._spend(reservation.role, charge, lost)
+        self._usage[reservation.role] += Usage(cached_calls=usage.calls) if cached else usage
         self._wake()
 
     def forfeit(self, reservation: Reservation) -> None:
         """The call failed, and may have been billed: what was promised to it counts as spent."""
-        account = self._accounts[reservation.role]
-        account.reserved = account.reserved - reservation.charge
-        account.spent = account.spent + reservation.charge
-        account.usage = account.usage + Usage(calls=1, cost_usd=reservation.charge.usd)
+        self._close(reservation)
+        self._spend(reservation.role, reservation.charge, lost=True)
+        self._usage[reservation.role] += Usage(calls=reservation.charge.calls, cost_usd=reservation.charge.usd)
         self._wake()
 
     def cancel(self, reservation: Reservation) -> None:
         """Take back a promise to a call that cost nothing."""
-        account = self._accounts[reservation.role]
-        account.reserved = account.reserved - reservation.charge
+        self._close(reservation)
         self._wake()
+
+    def _scope(self, role: Role | None) -> _Scope:
+        return self._all if role is None else self._scopes[role]
+
+    def _promise(self, role: Role, charge: Charge, picodollars: int) -> Reservation:
+        self._scopes[role].promise(charge.calls, charge.tokens, picodollars)
+        self._all.promise(charge.calls, charge.tokens, picodollars)
+        return Reservation(role, charge, picodollars)
+
+    def _close(self, reservation: Reservation) -> None:
+        charge, picodollars = reservation.charge, reservation.picodollars
+        self._scopes[reservation.role].promise(-charge.calls, -charge.tokens, -picodollars)
+        self._all.promise(-charge.calls, -charge.tokens, -picodollars)
+
+    def _spend(self, role: Role, charge: Charge, lost: bool) -> None:
+        picodollars = _picodollars(charge.usd)
+        self._scopes[role].taken.add(charge.calls, charge.tokens, picodollars)
+        self._all.taken.add(charge.calls, charge.tokens, picodollars)
+        for ledger, account in _WATCHERS.get():
+            if ledger is self:
+                account._note(role, charge, lost)
+
+    async def _reserve_in_turn(self, role: Role, charge: Charge) -> Reservation:
+        picodollars = _picodollars(charge.usd)
+        if self._waiting or self._woken:
+            await self._wait()
+        while self._exceeded(role, charge, picodollars) is not None:
+            if (key := self._exceeded(role, charge, picodollars, landed=True)) is not None:
+                self._wake()
+                raise BudgetSpent(self._message(key, role))
+            await self._wait(front=True)
+        reservation = self._promise(role, charge, picodollars)
+        self._wake()
+        return reservation
+
+    def _exceeded(self, role: Role, charge: Charge, picodollars: int, landed: bool = False) -> str | None:
+        if self._out_of_time():
+            return "minutes"
+        return self._scopes[role].exceeded(charge.calls, charge.tokens, picodollars, landed) or self._all.exceeded(
+            charge.calls, charge.tokens, picodollars, landed
+        )
+
+    def _out_of_time(self) -> bool:
+        return self.budget.minutes is not None and not self._proving and self.minutes >= self.budget.minutes
 
     async def _wait(self, front: bool = False) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -162,11 +343,12 @@ class Ledger:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            else:
+            if turn.cancelled():
+                with suppress(ValueError):
+                    self._waiting.remove(turn)
+            else:  # its turn had come
                 self._woken -= 1
-                self._wake()
+            self._wake()
             raise
         self._woken -= 1
 
@@ -178,35 +360,35 @@ class Ledger:
                 self._woken += 1
                 turn.set_result(None)
 
-    def _total(self, only: Role | None, reserved_only: bool = False) -> Charge:
-        total = NOTHING
-        for role, account in self._accounts.items():
-            if only is None or role == only:
-                total = total + account.reserved
-                if not reserved_only:
-                    total = total + account.spent + self._held[role]
-        return total
+    def _message(self, key: str, role: Role | None) -> str:
+        caps = dict((self._all.calls, self._all.tokens, self._all.usd, ("minutes", self.budget.minutes)))
+        held = self._all.held
+        if role is not None:
+            scope = self._scopes[role]
+            own = dict((scope.calls, scope.tokens, scope.usd))
+            caps.update(own)
+            held = scope.held if key in own else held
+        kept = {"calls": held.calls, "tokens": held.tokens, "usd": held.usd / PICO}.get(_unit(key), 0)
+        shown = f", {kept:g} {_unit(key)} of it kept for the test split" if kept else ""
+        return (
+            f"the next call might exceed budget.{key} = {caps[key]:g}{shown}; raise it and run the same command again"
+        )
 
-    def _call_cap(self, role: Role) -> int | None:
-        return {"task": self.budget.task_calls, "judge": self.budget.judge_calls, "meta": self.budget.meta_calls}[role]
 
-    def _exceeded(self, role: Role, charge: Charge) -> str | None:
-        budget, total, own = self.budget, self._total(None) + charge, self._total(role) + charge
-        role_cap = self._call_cap(role)
-        if budget.minutes is not None and self.minutes >= budget.minutes and not self._proving:
-            return "minutes"
-        if role_cap is not None and own.calls > role_cap:
-            return f"{role}_calls"
-        if budget.calls is not None and total.calls > budget.calls:
-            return "calls"
-        if budget.tokens is not None and total.tokens > budget.tokens:
-            return "tokens"
-        if budget.usd is not None and (total.usd or 0.0) > budget.usd:
-            return "usd"
-        return None
+def _role_scope(budget: Budget, role: Role) -> _Scope:
+    calls: dict[Role, int | None] = {"task": budget.task_calls, "judge": budget.judge_calls, "meta": budget.meta_calls}
+    cap = budget.roles.get(role, RoleCap())
+    return _Scope((f"{role}_calls", calls[role]), (f"roles.{role}.tokens", cap.tokens), (f"roles.{role}.usd", cap.usd))
 
-    def _message(self, key: str) -> str:
-        cap = getattr(self.budget, key)
-        held = sum(charge.calls for charge in self._held.values())
-        kept = f", {held} calls of it kept for the test split" if held else ""
-        return f"the next call might exceed budget.{key} = {cap:g}{kept}; raise it and run the same command again"
+
+def _unit(key: str) -> str:
+    """What a cap counts: `calls`, `tokens`, `usd` or `minutes`."""
+    return "calls" if key.endswith("calls") else key.rpartition(".")[2]
+
+
+def _picodollars(usd: float | None) -> int:
+    return round(usd * PICO) if usd else 0
+
+
+def _charge(calls: int, tokens: int, picodollars: int) -> Charge:
+    return Charge(calls, tokens, picodollars / PICO)

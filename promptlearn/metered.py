@@ -1,8 +1,9 @@
 """One paid call, from the journal to the socket: what stands around every model of a run.
 
-Order: journal (a reply that is known is not paid for again) → ledger (reserve, call, settle) → slots (one budget of
-concurrency for all roles) → retries. A reply is in the journal before its caller sees it (invariant 2); errors and
-empty replies never are (invariant 4). Knows nothing about what the calls are for.
+Order: journal (a reply that is known is not paid for again) → ledger (reserve, call, settle) → limits (how fast this
+endpoint may be called) → slots (one budget of concurrency for all roles) → retries and second copies. A reply is in the
+journal before its caller sees it (invariant 2); errors and empty replies never are (invariant 4). Knows nothing about
+what the calls are for.
 """
 
 from __future__ import annotations
@@ -10,19 +11,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Protocol
+from dataclasses import fields
+from typing import Protocol, TypeAlias
+from weakref import WeakKeyDictionary
 
-from promptlearn.errors import Interrupted, ModelError
-from promptlearn.ledger import Charge, Ledger, Reservation
+from promptlearn.attempts import Attempts, Paid, Question, in_process
+from promptlearn.errors import BudgetSpent, Interrupted
+from promptlearn.ledger import NOTHING, Charge, Ledger
+from promptlearn.limits import Limits, Unlimited, limiter_for
 from promptlearn.models.base import Model, Price, Reply, Sampling
-from promptlearn.models.retries import RetryPolicy, outlived
+from promptlearn.models.retries import RetryPolicy
 from promptlearn.records import Json, Message, Role, Usage
 from promptlearn.store.journal import call_key
-from promptlearn.tokens import estimate_tokens, token_bound
+from promptlearn.tokens import token_bound
 
 MESSAGE_OVERHEAD = 32
 """Tokens that a chat template may add around one message."""
+
+_SAMPLING = tuple(field.name for field in fields(Sampling))
+_USAGE = tuple(field.name for field in fields(Usage))
 
 
 class Journal(Protocol):
@@ -32,6 +39,11 @@ class Journal(Protocol):
 
     async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
         """Returns when the reply is durable."""
+
+
+Flights: TypeAlias = dict[str, asyncio.Future[Reply]]
+"""Calls that are under way, by their key in the journal."""
+_IN_FLIGHT: WeakKeyDictionary[asyncio.AbstractEventLoop, WeakKeyDictionary[Journal, Flights]] = WeakKeyDictionary()
 
 
 class MeteredModel:
@@ -44,10 +56,19 @@ class MeteredModel:
         journal: Journal,
         ledger: Ledger,
         slots: asyncio.Semaphore,
-        retries: RetryPolicy,
+        retries: RetryPolicy = RetryPolicy(),
         stopping: Callable[[], bool] = lambda: False,
+        *,
+        limits: Limits = Limits(),
+        may_hedge: Callable[[], bool] = lambda: False,
+        notice: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`stopping` is looked at before each attempt: once it is set none is begun, and `Interrupted` is raised."""
+        """A model with `in_process = True` gets no limits and no second copies.
+
+        `stopping` is looked at before each attempt: once it is set none is begun, and `Interrupted` is raised.
+        `may_hedge` is asked last before a second copy is sent; True is taken as leave for that one. `notice` hears, now
+        and then, why a run waits for an endpoint that is down.
+        """
         self._inner = inner
         self._role = role
         self._journal = journal
@@ -55,8 +76,10 @@ class MeteredModel:
         self._slots = slots
         self._retries = retries
         self._stopping = stopping
-        self._reached = False
-        self._in_flight: dict[str, asyncio.Future[Reply]] = {}
+        self._limits = limits
+        self._may_hedge = may_hedge
+        self._notice = notice
+        self._attempts: Attempts | None = None
 
     @property
     def name(self) -> str:
@@ -84,31 +107,18 @@ class MeteredModel:
         schema: Mapping[str, Json] | None = None,
         repeat: int = 0,
     ) -> Reply:
-        """As `Model.complete`; also raises BudgetSpent."""
-        sampling = sampling or self.sampling
-        request = {
-            "model": self.identity,
-            "messages": [[message.role, message.content] for message in messages],
-            "sampling": asdict(sampling),
-            "schema": schema,
-            "repeat": repeat,
-        }
+        """As `Model.complete`; also raises BudgetSpent and Interrupted."""
+        question = Question(messages, sampling or self.sampling, schema, repeat)
+        request = _request(self.identity, question)
         key = call_key(request)
-        bound = self._bound(messages, sampling, schema)
-        twin = self._in_flight.get(key)
-        if twin is not None:
-            return await self._share(twin, bound)
-        mine: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._in_flight[key] = mine
+        loop = asyncio.get_running_loop()
+        flights = _flights(loop, self._journal)
+        while (twin := flights.get(key)) is not None:
+            if (shared := await _result(twin)) is not None:
+                return await self._share(shared, question)
+        flights[key] = mine = loop.create_future()
         try:
-            reservation = await self._ledger.reserve(self._role, bound)
-            known = self._journal.find(key)
-            if known is not None:
-                reply = _reply(known)
-                self._ledger.settle(reservation, reply.usage, cached=True)
-            else:
-                reply = await self._pay(reservation, messages, sampling, schema, repeat)
-                await self._journal.record(key, self.name, request, _entry(reply))
+            reply = await self._reply(key, request, question)
             mine.set_result(reply)
             return reply
         except BaseException as error:
@@ -119,84 +129,105 @@ class MeteredModel:
                 mine.cancel()
             raise
         finally:
-            del self._in_flight[key]
+            del flights[key]
 
-    async def _share(self, twin: asyncio.Future[Reply], bound: Charge) -> Reply:
-        """An equal call is already under way: wait for it instead of paying twice.
+    async def _reply(self, key: str, request: Json, question: Question) -> Reply:
+        reservation = await self._ledger.reserve(self._role, self._bound(question))
+        try:
+            known = self._journal.find(key)
+        except BaseException:
+            self._ledger.cancel(reservation)
+            raise
+        if known is None:
+            paid = await self._open_attempts().pay(reservation, question)
+            await self._journal.record(key, self.name, request, _entry(paid))
+            return paid.reply
+        paid = _paid(known)
+        self._ledger.settle(reservation, paid.reply.usage, cached=True)
+        if paid.lost != NOTHING:  # so that a repeated run stops where the first one did
+            lost = await self._ledger.reserve(self._role, paid.lost)
+            usage = Usage(calls=paid.lost.calls, input_tokens=paid.lost.tokens, cost_usd=paid.lost.usd)
+            self._ledger.settle(lost, usage, cached=True, lost=True)
+        return paid.reply
 
-        Reserves only then: a promise that waits for another call's retry could keep that retry waiting.
+    async def _share(self, reply: Reply, question: Question) -> Reply:
+        """An equal call was under way, and is not paid for twice.
+
+        Reserves only now: a promise that waits for another call's retry could keep that retry waiting.
         """
-        reply = await asyncio.shield(twin)
-        self._ledger.settle(await self._ledger.reserve(self._role, bound), reply.usage, cached=True)
+        reservation = await self._ledger.reserve(self._role, self._bound(question))
+        self._ledger.settle(reservation, reply.usage, cached=True)
         return reply
 
-    async def _pay(
-        self,
-        reservation: Reservation,
-        messages: Sequence[Message],
-        sampling: Sampling,
-        schema: Mapping[str, Json] | None,
-        repeat: int,
-    ) -> Reply:
-        """Call until there is a reply or no retry is left; every attempt has its own reservation and settlement."""
-        attempt = 1
-        while True:
-            if self._stopping():
-                self._ledger.cancel(reservation)
-                raise Interrupted("stopped before a call; everything that was paid for is kept")
-            try:
-                async with self._slots:
-                    reply = await self._inner.complete(messages, sampling, schema, repeat)
-                if not reply.text.strip():
-                    raise ModelError("empty", f"{self.name} answered with an empty text")
-                reply = replace(reply, usage=self._counted(reply, messages))
-            except ModelError as error:
-                self._settle_failure(reservation, error)
-                self._reached = self._reached or error.kind != "connection"
-                delay = self._retries.delay(error, attempt)
-                if delay is None:
-                    raise outlived(error, self._reached) from None
-            except BaseException:
-                self._ledger.cancel(reservation)
-                raise
-            else:
-                self._reached = True
-                self._ledger.settle(reservation, reply.usage)
-                return reply
-            await asyncio.sleep(delay)
-            attempt += 1
-            reservation = await self._ledger.reserve(self._role, reservation.charge)
+    def _open_attempts(self) -> Attempts:
+        """On the first call, because limits belong to the event loop that runs then."""
+        if self._attempts is None:
+            limits = self._limits
+            self._attempts = Attempts(
+                self._inner,
+                self._role,
+                self._ledger,
+                self._slots,
+                Unlimited() if in_process(self._inner) else limiter_for(self.identity, limits),
+                limits,
+                self._retries,
+                self._stopping,
+                self._may_hedge,
+                self._notice,
+            )
+        return self._attempts
 
-    def _settle_failure(self, reservation: Reservation, error: ModelError) -> None:
-        """A failed attempt that the endpoint may have billed counts as a call; one that it turned away does not."""
-        if error.billable:
-            self._ledger.forfeit(reservation)
-        else:
-            self._ledger.cancel(reservation)
-
-    def _counted(self, reply: Reply, messages: Sequence[Message]) -> Usage:
-        """What the reply cost, also where a model of the user's own does not count."""
-        usage = replace(reply.usage, calls=max(1, reply.usage.calls))
-        if not usage.input_tokens and not usage.output_tokens:
-            read = sum(estimate_tokens(message.content) for message in messages)
-            usage = replace(usage, input_tokens=read, output_tokens=estimate_tokens(reply.text))
-        price = self.price
-        if price is None:
-            return replace(usage, cost_usd=None)
-        cost = price.cost(usage.input_tokens, usage.output_tokens, usage.cached_tokens)
-        return replace(usage, cost_usd=usage.cost_usd or cost)
-
-    def _bound(self, messages: Sequence[Message], sampling: Sampling, schema: Mapping[str, Json] | None) -> Charge:
+    def _bound(self, question: Question) -> Charge:
         """The most that one call can cost."""
-        size = sum(token_bound(message.content) + MESSAGE_OVERHEAD for message in messages)
-        size += token_bound(json.dumps(schema)) if schema else 0
-        price = self._inner.price
-        return Charge(1, size + sampling.max_tokens, price.cost(size, sampling.max_tokens) if price else None)
+        size = sum(token_bound(message.content) + MESSAGE_OVERHEAD for message in question.messages)
+        size += token_bound(json.dumps(question.schema)) if question.schema else 0
+        price, most = self._inner.price, question.sampling.max_tokens
+        return Charge(1, size + most, price.bound(size, most) if price else None)
 
 
-def _entry(reply: Reply) -> Json:
-    return asdict(reply)
+def _flights(loop: asyncio.AbstractEventLoop, journal: Journal) -> Flights:
+    """Shared by all roles and runs that keep one journal: none pays for what another is paying for."""
+    return _IN_FLIGHT.setdefault(loop, WeakKeyDictionary()).setdefault(journal, {})
 
 
-def _reply(entry: Json) -> Reply:
-    return Reply(**{**entry, "usage": Usage(**entry["usage"])})
+async def _result(twin: asyncio.Future[Reply]) -> Reply | None:
+    """What an equal call got; None where its caller gave it up, which is no reason for this one to."""
+    try:
+        return await asyncio.shield(twin)
+    except (BudgetSpent, Interrupted):
+        return None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if not twin.cancelled() or (task is not None and task.cancelling()):
+            raise
+        return None
+
+
+def _request(identity: str, question: Question) -> Json:
+    """All that makes two calls the same."""
+    return {
+        "model": identity,
+        "messages": [[message.role, message.content] for message in question.messages],
+        "sampling": {name: getattr(question.sampling, name) for name in _SAMPLING},
+        "schema": question.schema,
+        "repeat": question.repeat,
+    }
+
+
+def _entry(paid: Paid) -> Json:
+    """What the journal keeps."""
+    reply, lost = paid.reply, paid.lost
+    entry = {
+        "text": reply.text,
+        "finish_reason": reply.finish_reason,
+        "usage": {name: getattr(reply.usage, name) for name in _USAGE},
+        "logprobs": reply.logprobs,
+        "seconds": reply.seconds,
+    }
+    return entry if lost == NOTHING else {**entry, "lost": [lost.calls, lost.tokens, lost.usd]}
+
+
+def _paid(entry: Json) -> Paid:
+    usage = Usage(**entry["usage"])
+    reply = Reply(entry["text"], entry["finish_reason"], usage, entry["logprobs"], entry["seconds"])
+    return Paid(reply, Charge(*entry["lost"]) if entry.get("lost") else NOTHING)

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from chat_server import Answer, ChatServer
 
-from promptlearn.errors import BudgetSpent, ModelError, SystemicError
+from promptlearn.errors import BudgetSpent, ModelError, StoreError, SystemicError
 from promptlearn.ledger import Budget, Ledger
 from promptlearn.metered import MeteredModel
 from promptlearn.models.base import Model, Price, Reply, Sampling
 from promptlearn.models.openai import ChatModel
 from promptlearn.models.retries import RetryPolicy
 from promptlearn.models.scripted import Script, Scripted, ScriptedModel
-from promptlearn.records import Message, Usage
+from promptlearn.records import Json, Message, Usage
 from promptlearn.store import Store, open_store
 
 ASK = [Message("user", "Where is my parcel?")]
@@ -119,14 +119,53 @@ async def test_a_reply_costs_what_its_usage_says(meter: Callable[..., MeteredMod
     assert ledger.usage("task").cost_usd == pytest.approx(0.00002)
 
 
-async def test_a_cancelled_call_gives_its_reservation_back(meter: Callable[..., MeteredModel]) -> None:
-    model, ledger = ScriptedModel(lambda messages: "late", identity="slow", latency=5), Ledger(Budget(calls=1))
+async def cut_short(model: Model, meter: Callable[..., MeteredModel]) -> Ledger:
+    """A call that is cancelled while it is under way."""
+    ledger = Ledger(Budget(calls=1))
     call = asyncio.create_task(meter(model, ledger).complete(ASK))
     await asyncio.sleep(0.05)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert ledger.affordable_calls("task") == 1
+    assert ledger.reserved().calls == 0
+    return ledger
+
+
+async def test_a_cancelled_call_to_a_model_in_this_process_costs_nothing(meter: Callable[..., MeteredModel]) -> None:
+    model = ScriptedModel(lambda messages: "late", identity="slow", latency=5)
+    assert (await cut_short(model, meter)).affordable_calls("task") == 1
+
+
+async def test_a_cancelled_call_to_an_endpoint_may_have_been_billed(meter: Callable[..., MeteredModel]) -> None:
+    """Invariant 1: the endpoint goes on answering, and charges for it."""
+    async with ChatServer(lambda request: Answer(delay=5)) as server:
+        model = ChatModel("openai/m", server.url)
+        assert (await cut_short(model, meter)).affordable_calls("task") == 0
+        await model.close()
+
+
+async def test_an_equal_call_goes_on_when_the_first_one_is_given_up(meter: Callable[..., MeteredModel]) -> None:
+    model, ledger = ScriptedModel(lambda messages: "ok", identity="given-up", latency=0.02), Ledger()
+    metered = meter(model, ledger)
+    first, second = asyncio.create_task(metered.complete(ASK)), asyncio.create_task(metered.complete(ASK))
+    await asyncio.sleep(0.005)
+    first.cancel()
+    assert (await second).text == "ok"
+    assert first.cancelled()
+    assert len(model.calls) == 2
+
+
+async def test_runs_that_share_a_journal_do_not_pay_twice_at_the_same_time(meter: Callable[..., MeteredModel]) -> None:
+    """And the budget of one is no reason to stop the other."""
+    model = ScriptedModel(lambda messages: "ok", identity="shared", latency=0.01)
+    rich, poor = meter(model, Ledger()), meter(model, Ledger(Budget(tokens=1)))
+    replies = await asyncio.gather(*(rich.complete(ASK) for _ in range(3)), meter(model, Ledger()).complete(ASK))
+    assert [reply.text for reply in replies] == ["ok"] * 4
+    assert len(model.calls) == 1
+    other = [Message("user", "Another question")]
+    refused, reply = await asyncio.gather(poor.complete(other), rich.complete(other), return_exceptions=True)
+    assert isinstance(refused, BudgetSpent)
+    assert isinstance(reply, Reply)
 
 
 async def test_faults_of_a_real_endpoint_are_survived(meter: Callable[..., MeteredModel]) -> None:
@@ -178,3 +217,18 @@ async def test_a_failed_attempt_that_may_be_billed_costs_its_whole_bound(meter: 
     with pytest.raises(ModelError):
         await meter(scripted(script), ledger).complete(ASK)
     assert ledger.spent("task").tokens >= 512
+
+
+async def test_a_journal_that_can_not_be_read_leaves_no_promise() -> None:
+    class Unreadable:
+        def find(self, key: str) -> Json | None:
+            raise StoreError("the store can not be read")
+
+        async def record(self, key: str, model: str, request: Json, reply: Json) -> None:
+            raise StoreError("the store can not be written")
+
+    ledger = Ledger()
+    metered = MeteredModel(scripted(lambda messages: "ok"), "task", Unreadable(), ledger, asyncio.Semaphore(1))
+    with pytest.raises(StoreError):
+        await metered.complete(ASK)
+    assert ledger.reserved().calls == 0

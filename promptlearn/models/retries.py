@@ -1,6 +1,6 @@
 """When a failed call is made again, and when it is given up.
 
-Knows failures and time; knows no HTTP, no budget and no journal. It only decides: `promptlearn.metered` makes the
+Knows failures and time; knows no HTTP, no budget and no journal. It only decides: `promptlearn.attempts` makes the
 attempts, because each one has its own line in the ledger.
 """
 
@@ -21,15 +21,14 @@ REPLY_ATTEMPTS: Mapping[str, int] = MappingProxyType({"empty": 2, "malformed": 3
 class RetryPolicy:
     """Exponential back-off with full jitter (Brooker, "Exponential Backoff And Jitter", AWS 2015).
 
-    The n-th wait is drawn from [0, min(longest, first · 2ⁿ⁻¹)]. Where the endpoint sent `Retry-After` the wait is at
-    least that, but never more than `obedience` seconds and a little jitter.
+    The n-th wait is drawn from [0, min(longest, first · 2ⁿ⁻¹)]. Where the endpoint sent `Retry-After` the wait is that
+    and a little jitter; how long anybody has patience for that is not decided here.
     """
 
     attempts: int = 6
     """Calls in total, the first one included."""
     first: float = 0.5
     longest: float = 30.0
-    obedience: float = 120.0
     jitter: Callable[[float, float], float] = random.uniform
     """Draws a number between two bounds; only ever used for waiting, so it decides nothing."""
 
@@ -38,9 +37,13 @@ class RetryPolicy:
         allowed = min(self.attempts, REPLY_ATTEMPTS.get(error.kind, self.attempts))
         if attempt >= allowed or not error.retryable:
             return None
+        return self.wait(error, attempt)
+
+    def wait(self, error: ModelError, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, however many there may be."""
         if error.retry_after is not None:
-            return min(error.retry_after, self.obedience) + self.jitter(0.0, self.first)
-        return self.jitter(0.0, min(self.longest, self.first * 2 ** (attempt - 1)))
+            return error.retry_after + self.jitter(0.0, self.first)
+        return self.jitter(0.0, min(self.longest, self.first * 2.0 ** min(failures - 1, 32)))
 
 
 def outlived(error: ModelError, reached: bool) -> ModelError:
