@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
@@ -119,7 +120,11 @@ class Layout:
     after: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+_DIGESTS: dict[int, str] = {}
+"""Digests of the prompts that are alive, by identity: they are asked for with every row."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class Prompt:
     """Messages with variables, learned rules, demonstrations, and the contract that they keep.
 
@@ -156,6 +161,13 @@ class Prompt:
     @property
     def digest(self) -> str:
         """Content address of everything that reaches the model; provenance and measured effects do not count."""
+        known = _DIGESTS.get(id(self))
+        if known is None:
+            known = _DIGESTS[id(self)] = self._digest()
+            weakref.finalize(self, _DIGESTS.pop, id(self)).atexit = False
+        return known
+
+    def _digest(self) -> str:
         return fingerprint(
             {
                 "messages": [[message.role, message.content] for message in self.messages],
@@ -301,6 +313,8 @@ class Rollout:
     error: Failure | None = None
     usage: Usage = Usage()
     seconds: float = 0.0
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    """What a command left behind: exit code, test results, diff; see `programs/command.py`."""
 
     @property
     def id(self) -> str:
@@ -343,6 +357,28 @@ class Review:
     suggestion: str | None = None
     url: str | None = None
     created_at: str | None = None
+    sources: tuple[str, ...] = ()
+    """URLs or ids of other approved comments that say the same."""
+    examples: tuple[str, ...] = ()
+    """Ids of the examples that it was said about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What reviewers taught: no prompt that loses it takes the place of one that keeps it."""
+
+    rule: str
+    sources: tuple[str, ...] = ()
+    """URLs or ids of the comments that it came from."""
+    examples: tuple[str, ...] = ()
+    """Ids of the examples that these were said about."""
+    run: str = ""
+    """The run that adopted it; empty: approved, and part of no shipped prompt yet."""
+
+    @property
+    def id(self) -> str:
+        """The same for the same rule, whatever its case and white space."""
+        return fingerprint(" ".join(self.rule.casefold().split()), 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +430,7 @@ class Decision:
 
     candidate: str
     incumbent: str
-    stage: Literal["contract", "gate", "race", "prune"]
+    stage: Literal["contract", "gate", "race", "guard", "prune"]
     outcome: Literal["accepted", "rejected", "undecided"]
     reason: str
     pairs: int = 0

@@ -37,8 +37,7 @@ class RunLog:
         self._decisions = 0
 
     async def row(self, row: Row, split: Split) -> None:
-        await self.store.add_rollout(self.run, row.rollout, split)
-        await self.store.add_verdicts(self.run, row.verdicts)
+        await self.store.add_row(self.run, row.rollout, row.verdicts, split)
 
     async def candidate(self, candidate: Candidate) -> None:
         number = self._candidates.setdefault(candidate.digest, len(self._candidates))

@@ -115,10 +115,8 @@ def test_ten_kills_change_nothing_and_cost_only_what_was_in_flight(tmp_path: Pat
     last = finish(folder)
 
     assert outcome(last, folder) == expected
-    assert len(paid.asked) == calls
-    assert len(paid.server.requests) - calls <= len(moments) * CONCURRENCY
+    assert len(paid.server.requests) - len(paid.asked) <= len(moments) * CONCURRENCY
     assert last["test_reads"] == 1
-    assert last["usage"]["task"]["calls"] + last["usage"]["task"]["cached_calls"] == calls
 
 
 @pytest.mark.slow

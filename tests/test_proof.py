@@ -6,6 +6,7 @@ from promptlearn.evaluation import Evaluator, Row
 from promptlearn.judging import ExactMatch, Member, Panel
 from promptlearn.proof import Proof, prove
 from promptlearn.records import Example, Failure, Prompt, Rollout, Split
+from promptlearn.scheduler import Pool, Slots
 
 ROWS = tuple(Example(str(number), {"n": number}, expected="yes") for number in range(100))
 BASELINE, CHALLENGER = Prompt.of("old"), Prompt.of("new")
@@ -34,7 +35,7 @@ class Unrecorded:
 async def proof(right: dict[str, range], failed: dict[str, int] | None = None) -> Proof:
     program = Scripted(right, failed or {})
     panel = Panel([Member(ExactMatch())])
-    evaluator = Evaluator(program, panel, width=8, max_error_share=1.0, recorder=Unrecorded())
+    evaluator = Evaluator(program, panel, pool=Pool(Slots(8)), max_error_share=1.0, recorder=Unrecorded())
     return await prove(BASELINE, CHALLENGER, ROWS, evaluator)
 
 

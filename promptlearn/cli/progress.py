@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.records import Json
 from promptlearn.runlog import Event
 
 QUIET_LINES = 15.0
@@ -82,26 +84,36 @@ def _line(event: Event) -> str | None:
         return f"round {body['number']} of at most {body['of']}, from {body['parent'][:8]}"
     if event.kind == "critique":
         modes = "; ".join(body["failure_modes"][:3]) or "nothing failed"
-        return f"  scores {as_score(body['score'])} on a train minibatch; {modes}"
+        return f"  {_round(body)} parent scores {as_score(body['score'])} on a train minibatch; {modes}"
     if event.kind == "proposing":
-        return f"  asking {body['proposer']} for up to {body['count']}"
+        return f"  {_round(body)} asking {body['proposer']} for up to {body['count']}"
     if event.kind == "proposer_failed":
-        return f"  {body['proposer']} failed: {body['message']}"
+        return f"  {_round(body)} {body['proposer']} failed: {body['message']}"
     if event.kind == "proposed":
-        return f"  {len(body['candidates'])} candidates"
+        return f"  {_round(body)} {len(body['candidates'])} candidates"
     if event.kind == "decision":
         gain = "" if body["difference"] is None else f" {body['difference']:+.3f}"
         who = f"{body['candidate'][:8]} ({body['proposer']}, {body['stage']})"
-        return f"  {body['outcome']:>9} {who}{gain}: {body['reason']}"
+        return f"  {_round(body)} {body['outcome']:>9} {who}{gain}: {body['reason']}"
+    if event.kind == "batch":
+        done = f"{body['completed'] + body['failed']} of {body['total']}"
+        return f"  batch {body['batch']} for {body['model']}: {body['state']}, {done} answered"
     if event.kind == "prune":
         text = " ".join(body["text"].split())
         verb = "dropped" if body["dropped"] else "kept"
         return f"  {verb} {body['what']} ({body['effect']:+.3f}): {text[:60]}"
     if event.kind == "budget":
         return f"budget: {body['message']}"
+    if event.kind == "waiting":
+        return f"  {body['message']}"
     if event.kind == "test":
         return f"reading the test split once: {body['rows']} rows × {body['prompts']}"
     return None
+
+
+def _round(body: Mapping[str, Json]) -> str:
+    """Rounds overlap, so each line says whose it is."""
+    return f"[{body['number']}]"
 
 
 def _activity(event: Event) -> str | None:

@@ -6,9 +6,14 @@ A prompt is on the front when, on at least one example, no prompt of the pool sc
 
 import random
 from collections.abc import Mapping
+from math import sqrt
 
 Scores = Mapping[str, float]
 """Example id → score."""
+
+DOUBT = 8
+PRIOR_VARIANCE = 0.25
+"""Of a difference, before anything is seen."""
 
 
 def front(pool: Mapping[str, Scores]) -> dict[str, int]:
@@ -26,11 +31,22 @@ def front(pool: Mapping[str, Scores]) -> dict[str, int]:
     return {digest: count for digest, count in wins.items() if count} or dict.fromkeys(pool, 1)
 
 
-def choose_parent(pool: Mapping[str, Scores], seed: str) -> str:
-    """One prompt of the front, drawn with weight by on how many examples it is best.
+def choose_parent(pool: Mapping[str, Scores], incumbent: str, seed: str) -> str:
+    """One prompt of the front: the best by one draw from what is believed of each (Thompson sampling, 1933).
 
-    Weights are squared so that a prompt which leads almost everywhere is learned from most of the time.
+    Believed of a prompt is its mean difference to the incumbent on the rows that both have run, with `DOUBT` rows of
+    no difference added: Normal(sum / (n + DOUBT), deviation² / (n + DOUBT)). The incumbent's is 0. So prompts that ran
+    on a few rows only are compared fairly with one that ran on all of them; a promising descendant is learned from
+    before it is proven, and one that is plainly worse is not.
     """
-    weights = front(pool)
-    digests = list(weights)
-    return random.Random(seed).choices(digests, [weights[digest] ** 2 for digest in digests])[0]  # noqa: S311
+    rng = random.Random(seed)  # noqa: S311
+    theirs = pool.get(incumbent, {})
+    draws: dict[str, float] = {}
+    for digest in front(pool):
+        differences = [score - theirs[example] for example, score in pool[digest].items() if example in theirs]
+        n = len(differences) + DOUBT
+        squares = sum(difference**2 for difference in differences) + DOUBT * PRIOR_VARIANCE
+        mean = sum(differences) / n
+        spread = sqrt(max(0.0, squares / n - mean**2) / n)
+        draws[digest] = 0.0 if digest == incumbent else rng.gauss(mean, spread)
+    return max(draws, key=lambda digest: (draws[digest], digest))

@@ -11,6 +11,8 @@ Three rules end a candidate's race:
   does the first with probability at most alpha/2m and the second too, so a race accepts one with at most alpha in
   all, however often it looks (invariant 7);
 * *rejected*: the evidence that it is worse reaches `HOPELESS`, or winning every row that is left would not be enough;
+* *undecided*: it is unlikely to be proven on the rows that are left (conditional power below `FUTILE`, Lan et al.
+  1982), so they are better spent on its descendants;
 * *halved*: at the end of a phase only the better half of the candidates goes on (sequential halving, Karnin et al.
   2013), so that rows are spent where they decide most.
 
@@ -22,16 +24,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, log2
+from math import ceil, log2, sqrt
 
 from promptlearn.records import Decision
 from promptlearn.selection.stats import Evidence, one_sided_p, paired_test
 
 HOPELESS = 10.0
+FUTILE = 0.2
+"""Chance of being proven in the end, below which a race is not worth its rows."""
+OPTIMISM = 0.5
+"""Standard errors above the mean difference so far at which the rows to come are expected to lie."""
 UNRELIABLE = 0.2
 """Share of its rows that a candidate may fail on while the incumbent does not."""
 BLOCK = 8
-"""Rows between two looks."""
+"""Rows between two looks, at first."""
+
+
+def next_look(position: int) -> int:
+    """Rows after which to look next. Looks come at 8, 16, 24, 32, 48, 72, 104, …: often while little is known, and then
+    after half as many rows again, so that a race of n rows has O(log n) moments at which its rows wait for the slowest.
+    """
+    return position + max(BLOCK, position // 2 // BLOCK * BLOCK)
 
 
 @dataclass(slots=True)
@@ -53,6 +66,8 @@ class Runner:
     proven: bool = False
     """Better than the incumbent; evidence that was reached once is not lost again."""
     ended: str | None = None
+    open: bool = False
+    """Ended without being worse: undecided."""
 
     def observe(self, score: float | None, incumbent: float | None) -> None:
         if score is not None:
@@ -69,6 +84,21 @@ class Runner:
     def p_value(self, extra_wins: int = 0) -> float:
         """One-sided p-value of "no better", had it also won `extra_wins` more pairs."""
         return one_sided_p([*self.scores, *[1.0] * extra_wins], [*self.incumbent, *[0.0] * extra_wins])
+
+    def power(self, left: int, level: float) -> float:
+        """Chance that the one-sided test falls below `level` once `left` more pairs are there.
+
+        Normal approximation: the differences to come have the variance of those so far and a mean that is `OPTIMISM`
+        standard errors higher.
+        """
+        from scipy.special import ndtr, ndtri
+
+        differences = [own - incumbent for own, incumbent in zip(self.scores, self.incumbent, strict=True)]
+        n, total = len(differences), sum(differences)
+        variance = (sum(difference**2 for difference in differences) + 1) / (n + 4)
+        drift = total / max(1, n) + OPTIMISM * sqrt(variance / max(1, n))
+        needed = float(-ndtri(level)) * sqrt((n + left) * variance)
+        return float(ndtr((total + left * drift - needed) / sqrt(max(1, left) * variance)))
 
     @property
     def mean(self) -> float:
@@ -105,8 +135,13 @@ class Race:
 
     def wanted(self) -> list[str]:
         """The next block of example ids; every candidate alive needs a score on each, and so may the incumbent."""
-        end = min(self._position + BLOCK, next(e for e in self._phase_ends if e > self._position))
+        end = min(next_look(self._position), next(e for e in self._phase_ends if e > self._position))
         return self._rows[self._position : end]
+
+    def coming(self, count: int) -> list[str]:
+        """The `count` ids after the wanted block, which those that are not dropped before will need."""
+        start = self._position + len(self.wanted())
+        return self._rows[start : start + count]
 
     def observe(self, scores: Mapping[str, Sequence[float | None]]) -> None:
         """Scores of the wanted block: digest → one score per row, None where it was not judged.
@@ -149,6 +184,9 @@ class Race:
                 runner.ended = "worse than the incumbent"
             elif runner.better.best_case(left) < self._bound and runner.p_value(extra_wins=left) > self._level:
                 runner.ended = "can not be proven better on the rows that are left"
+            elif left and (power := runner.power(left, self._level)) < FUTILE:
+                runner.open = True
+                runner.ended = f"unlikely to be proven better on the {left} rows that are left ({power:.0%})"
 
     def _halve(self) -> None:
         alive = sorted((runner for runner in self._runners if runner.ended is None), key=_rank)
@@ -160,7 +198,7 @@ class Race:
         if runner is winner:
             outcome, reason = "accepted", f"better than the incumbent (p = {test.p_value:.2g})"
         elif runner.ended is not None:
-            outcome, reason = "rejected", runner.ended
+            outcome, reason = "undecided" if runner.open else "rejected", runner.ended
         elif winner is not None and runner.proven:
             outcome, reason = "rejected", f"better than the incumbent, but not than {winner.digest[:8]}"
         else:
@@ -181,6 +219,15 @@ class Race:
 def _rank(runner: Runner) -> tuple[float, int, str]:
     """Higher mean first; among equals the shorter."""
     return (-runner.mean, runner.length, runner.digest)
+
+
+def longest(candidates: int, rows: int) -> int:
+    """Rows that a race reads when nobody is dropped before a phase ends, those of the incumbent included."""
+    total, start, alive = rows, 0, candidates
+    for end in _phases(candidates, rows):
+        total += alive * (end - start)
+        start, alive = end, max(1, ceil(alive / 2))
+    return total
 
 
 def _phases(candidates: int, rows: int) -> list[int]:

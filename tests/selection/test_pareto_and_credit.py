@@ -22,10 +22,23 @@ def test_prompts_without_any_score_are_all_on_the_front() -> None:
 def test_the_parent_is_drawn_from_the_front_and_by_the_seed_alone() -> None:
     """Invariant 8."""
     pool = {"a": {str(i): 1.0 for i in range(9)}, "b": {"9": 1.0, "1": 0.0}, "c": {"1": 0.0}}
-    drawn = Counter(choose_parent(pool, f"seed/{number}") for number in range(300))
-    assert drawn == Counter(choose_parent(pool, f"seed/{number}") for number in range(300))
+    drawn = Counter(choose_parent(pool, "a", f"seed/{number}") for number in range(300))
+    assert drawn == Counter(choose_parent(pool, "a", f"seed/{number}") for number in range(300))
     assert drawn["c"] == 0
-    assert drawn["a"] > drawn["b"] > 0 or drawn["b"] == 0
+    assert drawn["a"]
+    assert drawn["b"]
+
+
+def test_a_promising_prompt_on_few_rows_is_preferred_to_one_on_many_rows_that_is_worse() -> None:
+    rows = [str(number) for number in range(100)]
+    pool = {
+        "incumbent": {row: float(int(row) % 4 == 0) for row in rows},
+        "promising": {row: float(int(row) % 2 == 0) for row in rows[:24]},
+        "worse": {row: float(int(row) % 10 == 1) for row in rows},
+    }
+    drawn = Counter(choose_parent(pool, "incumbent", str(number)) for number in range(300))
+    assert drawn["promising"] > 0.9 * 300
+    assert drawn["worse"] == 0
 
 
 def test_every_proposer_is_tried_first() -> None:

@@ -1,0 +1,246 @@
+"""The optimizer: the only place where the circle closes, from a parent's critique to the next prompt.
+
+Rounds overlap: at most `pipeline_depth` are in flight, each sees the search as it was when it began, and all are
+committed in the order in which they began. What a round sees, what it may spend and what is decided depend on commits
+and on rows read in their order, never on the clock (invariant 8), while the pool always has rows to run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from promptlearn.config import SearchConfig
+from promptlearn.dataset import Dataset
+from promptlearn.errors import BudgetSpent
+from promptlearn.evaluation import Evaluator
+from promptlearn.ledger import Ledger
+from promptlearn.optimizer.allowance import Allowance
+from promptlearn.optimizer.guarding import Guarding, Standing
+from promptlearn.optimizer.pruning import Pruner
+from promptlearn.optimizer.racing import run_race
+from promptlearn.optimizer.reading import Reader
+from promptlearn.optimizer.round import Problem, Round
+from promptlearn.optimizer.state import Outcome, Search
+from promptlearn.proposing.base import Proposer
+from promptlearn.records import Candidate, Decision, Prompt, Review
+from promptlearn.runlog import RunLog
+from promptlearn.selection.credit import Credit
+from promptlearn.selection.race import BLOCK, longest
+
+__all__ = ["Optimizer", "Search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A round in flight."""
+
+    round: Round
+    task: asyncio.Task[BudgetSpent | None]
+
+
+class Optimizer:
+    """Learns a better prompt than `seed` on the train and validation splits; never reads the test split."""
+
+    def __init__(
+        self,
+        seed: Prompt,
+        dataset: Dataset,
+        evaluator: Evaluator,
+        proposers: Sequence[Proposer],
+        ledger: Ledger,
+        allowance: Allowance,
+        log: RunLog,
+        settings: SearchConfig,
+        reviews: Sequence[Review] = (),
+        guarding: Guarding | None = None,
+    ) -> None:
+        self._problem = Problem(
+            dataset, {proposer.name: proposer for proposer in proposers}, settings, tuple(reviews), log
+        )
+        self._evaluator = evaluator
+        self._ledger = ledger
+        self._allowance = allowance
+        self._log = log
+        self._settings = settings
+        self._guarding = guarding or Guarding((), dataset)
+        self.standings: list[Standing] = []
+        """How far the seed and the result keep each guard; known at the end of `learn`."""
+        self._flights: list[Flight] = []
+        """In the order of their rounds."""
+        self._begun = 0
+        self._idle = 0
+        self._seed = seed
+        baseline = Candidate(seed, parents=(), proposer="baseline")
+        credit = Credit(list(self._problem.proposers))
+        self.search = Search(baseline, {baseline.digest: baseline}, credit, seen={seed.digest})
+
+    async def learn(self) -> Search:
+        """Search until a budget or a stop rule ends it, then prune; the incumbent is the result."""
+        await self._log.candidate(self.search.incumbent)
+        try:
+            await self._rounds()
+        except BaseException as error:
+            await self._land(cancelled=not isinstance(error, Exception))
+            raise
+        if self.search.stop_reason != "budget":
+            await self._prune()
+        await self._measure_guards()
+        return self.search
+
+    async def _land(self, cancelled: bool) -> None:
+        """End the rounds in flight: no row is begun any more, but calls under way are paid for, and waited for."""
+        for flight in self._flights:
+            if cancelled:
+                flight.task.cancel()
+        await self._evaluator.drain()
+        await asyncio.gather(*(flight.task for flight in self._flights), return_exceptions=True)
+
+    async def _rounds(self) -> None:
+        """Keep rounds in flight until something ends the search; those in flight then are finished, and count."""
+        self._begin()
+        while self._flights:
+            flight = self._flights[0]
+            spent = await flight.task
+            rematch = await self._rematch(flight.round)
+            rematch = await self._guard(flight.round) or rematch
+            spending = self.search.spending(flight.round.outcome)
+            fresh, decisions = self.search.commit(flight.round.outcome)
+            accepted = self._crown(flight.round.outcome, decisions)
+            self._flights.pop(0)
+            self._allowance.close(flight.round.number, spending)
+            self._judge_progress(accepted, spent or rematch)
+            try:
+                self._begin()  # before anything is awaited: which rounds begin now depends on commits alone
+            except BudgetSpent as error:
+                spent, self.search.stop_reason = error, "budget"
+            await self._record(flight.round.number, fresh, decisions)
+            if (spent or rematch) and not self._flights:
+                await self._log.event("budget", message=str(spent or rematch))
+
+    def _begin(self) -> None:
+        """Begin rounds while there is room for them."""
+        settings, dataset = self._settings, self._problem.dataset
+        minibatch = min(settings.minibatch, len(dataset.train))
+        gated = minibatch * (1 + settings.drafts)
+        known = len(self.search.scores.get("validation", {}).get(self.search.incumbent.digest, ()))
+        most = gated + longest(settings.drafts, len(dataset.validation)) - known
+        least = min(most, gated + settings.drafts * 2 * BLOCK)
+        while not self.search.stop_reason and len(self._flights) < settings.pipeline_depth:
+            if self._begun == settings.rounds:
+                self.search.stop_reason = "" if self._flights else "rounds"
+                return
+            if not self._allowance.open(self._begun, least, most):
+                return
+            self._flights.append(self._flight(self._begun))
+            self._begun += 1
+
+    def _flight(self, number: int) -> Flight:
+        outcome = Outcome()
+        view = self.search.view()
+        reader = Reader(self._evaluator, self._ledger, self._allowance, number, view.knows, outcome)
+        round = Round(number, self._problem, view, reader, outcome)
+        task = asyncio.create_task(round.run(), name=f"round {number + 1}")
+        task.add_done_callback(lambda _: self._allowance.rest(number))
+        return Flight(round, task)
+
+    async def _rematch(self, round: Round) -> BudgetSpent | None:
+        """A winner over an incumbent that has been replaced since races the new one before it may take its place."""
+        outcome, incumbent = round.outcome, self.search.incumbent
+        winner = outcome.winner
+        if winner is None or incumbent.digest == round.view.incumbent.digest or winner.digest in self.search.seen:
+            return None
+        later = Outcome(read=outcome.read, costs=outcome.costs)
+        reader = self._reader(round.number, later)
+        decisions, spent = await run_race(
+            incumbent, [winner], self._problem.dataset.validation, self._settings.alpha, reader
+        )
+        won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
+        reason = f"{won.reason}; meets the new incumbent {incumbent.digest[:8]} next"
+        outcome.decisions[outcome.decisions.index(won)] = replace(won, outcome="undecided", reason=reason)
+        outcome.decisions += decisions
+        return spent
+
+    def _reader(self, number: int, outcome: Outcome) -> Reader:
+        return Reader(self._evaluator, self._ledger, self._allowance, number, self.search.knows, outcome)
+
+    async def _guard(self, round: Round) -> BudgetSpent | None:
+        """A winner that loses what reviewers taught the incumbent does not take its place."""
+        outcome, incumbent = round.outcome, self.search.incumbent
+        won = next((decision for decision in outcome.decisions if decision.outcome == "accepted"), None)
+        if won is None or not self._guarding or won.candidate in self.search.seen:
+            return None
+        winner = next(candidate for candidate in outcome.raced if candidate.digest == won.candidate)
+        later = Outcome(read=outcome.read, costs=outcome.costs)
+        reader = self._reader(round.number, later)
+        decision, spent = await self._guarding.check(incumbent.prompt, winner.prompt, won, reader)
+        outcome.decisions[outcome.decisions.index(won)] = decision
+        outcome.proposing += later.proposing
+        return spent
+
+    def _crown(self, outcome: Outcome, decisions: Sequence[Decision]) -> bool:
+        """Whether a candidate takes the incumbent's place."""
+        for decision in decisions:
+            if decision.outcome == "accepted":
+                self.search.incumbent = self.search.pool[decision.candidate]
+                self.search.tally.accepted += 1
+                return True
+        return False
+
+    def _judge_progress(self, accepted: bool, spent: BudgetSpent | None) -> None:
+        self._idle = 0 if accepted else self._idle + 1
+        if self.search.stop_reason:
+            return
+        if spent is not None:
+            self.search.stop_reason = "budget"
+        elif self._idle >= self._settings.patience:
+            self.search.stop_reason = "no_progress" if self.search.tally.proposed else "nothing_to_propose"
+
+    async def _record(self, number: int, fresh: Sequence[Candidate], decisions: Sequence[Decision]) -> None:
+        for candidate in fresh:
+            await self._log.candidate(candidate)
+        proposers = {candidate.digest: candidate.proposer for candidate in fresh}
+        for decision in decisions:
+            await self._log.decision(decision)
+            self._log.show(
+                "decision",
+                number=number + 1,
+                candidate=decision.candidate,
+                proposer=proposers[decision.candidate],
+                stage=decision.stage,
+                outcome=decision.outcome,
+                reason=decision.reason,
+                difference=decision.difference,
+                pairs=decision.pairs,
+            )
+
+    async def _measure_guards(self) -> None:
+        """How far the result keeps what reviewers asked for, next to the seed."""
+        if not self._guarding or self.search.incumbent.digest == self._seed.digest:
+            return
+        number = self._begun + 1
+        try:
+            self._allowance.open(number, 0, 0)
+            reader = self._reader(number, Outcome())
+            self.standings = await self._guarding.standings(self._seed, self.search.incumbent.prompt, reader)
+        except BudgetSpent as spent:
+            await self._log.event("budget", message=str(spent))
+        body = [[one.guard.id, one.guard.rule, one.rows, one.before, one.after] for one in self.standings]
+        await self._log.event("guards", standings=body)
+
+    async def _prune(self) -> None:
+        if not self._settings.prune:
+            return
+        number, outcome = self._begun, Outcome()
+        self._allowance.open(number, 0, 0)
+        reader = self._reader(number, outcome)
+        pruner = Pruner(self.search.incumbent, self._problem.dataset.validation, reader, self._log, self._guarding)
+        try:
+            await pruner.prune()
+        except BudgetSpent as spent:  # what was pruned before counts
+            await self._log.event("budget", message=str(spent))
+        self._allowance.close(number, self.search.spending(outcome))
+        self.search.read(outcome)
+        self.search.incumbent = pruner.candidate
+        self.search.pool[pruner.candidate.digest] = pruner.candidate

@@ -1,0 +1,193 @@
+"""The allowance: how the budget is shared out among rounds that are in flight at the same time.
+
+Counts what committed decisions have read, never what happens to be under way, so that where the budget ends a search
+depends on no clock (invariant 8). The ledger below knows what was really spent, and has the last word (invariant 1).
+
+The unit is a row: a prompt on an example, judged. What is left of each cap is divided by what a row has cost so far.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import ceil, floor, inf
+from typing import Literal
+
+from promptlearn.errors import BudgetSpent
+from promptlearn.ledger import Budget, Charge
+from promptlearn.records import ROLES, Role, Usage
+
+MARGIN = 1.5
+"""A grant, as a multiple of what rounds have used on average."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What decisions have read so far."""
+
+    rows: int = 0
+    rounds: int = 0
+    charges: Mapping[Role, Charge] = field(default_factory=dict)
+
+    def __add__(self, other: Spending) -> Spending:
+        charges = {role: self.of(role) + other.of(role) for role in ROLES}
+        return Spending(self.rows + other.rows, self.rounds + other.rounds, charges)
+
+    def of(self, role: Role) -> Charge:
+        return self.charges.get(role, Charge(0))
+
+
+NOTHING = Spending()
+
+
+def charge_of(usage: Usage) -> Charge:
+    """What a row's records say it cost, whether it was paid for now or found in the journal."""
+    return Charge(usage.calls + usage.cached_calls, usage.input_tokens + usage.output_tokens, usage.cost_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """One cap of a budget, and how to read what counts against it."""
+
+    name: str
+    value: float
+    roles: tuple[Role, ...]
+    unit: Literal["calls", "tokens", "usd"]
+    least: float = 0
+    """What a row costs at least."""
+
+    def rows_left(self, spending: Spending, kept: int, rounds: int, spare: float) -> float:
+        """Rows that fit, when `kept` rows and the proposals of `rounds` rounds are held back; inf where nobody can tell
+        yet what a row costs.
+        """
+        spent = {role: getattr(spending.of(role), self.unit) or 0 for role in self.roles}
+        of_rounds = spent.pop("meta", 0)
+        of_rows = sum(spent.values())
+        per_row = max(self.least, of_rows / spending.rows if spending.rows else 0)
+        if not per_row:
+            return inf
+        per_round = of_rounds / spending.rounds if spending.rounds else 0
+        left = self.value * (1 - spare) - of_rows - of_rounds - per_round * rounds
+        return floor(left / per_row) - kept
+
+
+def caps(budget: Budget, llm_judges: int) -> list[Cap]:
+    """The caps of a budget that rows count against."""
+    found = [
+        Cap("calls", budget.calls, ROLES, "calls", 1 + llm_judges) if budget.calls else None,
+        Cap("task_calls", budget.task_calls, ("task",), "calls", 1) if budget.task_calls else None,
+        Cap("judge_calls", budget.judge_calls, ("judge",), "calls", llm_judges) if budget.judge_calls else None,
+        Cap("tokens", budget.tokens, ROLES, "tokens") if budget.tokens else None,
+        Cap("usd", budget.usd, ROLES, "usd") if budget.usd else None,
+    ]
+    for role in ("task", "judge"):
+        own = budget.roles.get(role)
+        found.append(Cap(f"roles.{role}.tokens", own.tokens, (role,), "tokens") if own and own.tokens else None)
+        found.append(Cap(f"roles.{role}.usd", own.usd, (role,), "usd") if own and own.usd else None)
+    return [cap for cap in found if cap is not None]
+
+
+def spare_rows(budget: Budget, llm_judges: int, spare: float) -> int | None:
+    """Rows that the spare part of the call caps pays for; None where calls have no cap."""
+    known = [cap.value * spare / cap.least for cap in caps(budget, llm_judges) if cap.least]
+    return floor(min(known)) if known else None
+
+
+@dataclass(slots=True)
+class Grant:
+    """What one round may use, and what it has used."""
+
+    rows: float
+    used: Spending = field(default_factory=Spending)
+    resting: bool = False
+    """The round is through, or waits for its turn to ask for more: what it has used stays as it is."""
+
+
+class Allowance:
+    """Grants rows to rounds, in the order of the rounds.
+
+    A round that needs more than it was granted waits until it is the oldest in flight; then it may use what nobody was
+    granted, and once the younger ones rest, what they have left. `kept` rows, those of the test split, are never
+    granted. Nor is the `spare` part of every cap: it pays for rows that ran ahead in vain, second copies of slow calls
+    and failed attempts, none of which may decide where a search ends.
+    """
+
+    def __init__(self, budget: Budget, llm_judges: int, kept: int, spare: float) -> None:
+        self._caps = caps(budget, llm_judges)
+        self._spare = spare
+        self._kept = kept
+        self._committed = Spending()
+        self._open: dict[int, Grant] = {}
+        self._changed = asyncio.Event()
+
+    def open(self, number: int, least: int, most: int) -> bool:
+        """Grant a round what it may need: `most` rows, or from the first commit on what rounds have used on average
+        and half as much again, at least `least`. False while that is not left and other rounds are in flight.
+
+        A round on its own gets what is left. Raises BudgetSpent where that is less than half of what a round needs,
+        because its race would hardly be decided; but the first round takes what there is.
+        """
+        left = self._left(NOTHING, sum(grant.rows for grant in self._open.values()), len(self._open))
+        unknown = left == inf and bool(self._caps)  # until a first round has shown what a row costs
+        rounds = self._committed.rounds
+        needed = min(most, max(least, MARGIN * self._committed.rows / rounds)) if rounds else most
+        if self._open and (unknown or left < needed):
+            return False
+        if number and 2 * left < needed:
+            raise BudgetSpent(self._message(ceil(needed), max(0, left), NOTHING))
+        self._open[number] = Grant(0.0 if unknown else max(0.0, min(needed, left)))
+        return True
+
+    async def take(self, number: int, rows: int) -> None:
+        """Let a round read `rows` more rows. Raises BudgetSpent where they do not fit."""
+        grant = self._open[number]
+        if not self._caps or grant.used.rows + rows <= grant.rows:
+            return
+        grant.resting = True
+        self._change()
+        await self._until(lambda: number == min(self._open))
+        others = [other for key, other in self._open.items() if key != number]
+        if rows > self._left(grant.used, sum(other.rows for other in others), len(others)):
+            await self._until(lambda: all(other.resting for other in others))
+            left = self._left(grant.used, sum(other.used.rows for other in others), 0)
+            if rows > left:
+                raise BudgetSpent(self._message(rows, max(0, left), grant.used))
+        grant.resting = False
+
+    def use(self, number: int, spending: Spending) -> None:
+        """Count what a round has read."""
+        self._open[number].used += spending
+
+    def rest(self, number: int) -> None:
+        """A round is through and will ask for nothing more."""
+        self._open[number].resting = True
+        self._change()
+
+    def close(self, number: int, spending: Spending) -> None:
+        """A round is committed: `spending` comes on top of what rounds before it spent, and its grant is free again."""
+        del self._open[number]
+        self._committed += spending + Spending(rounds=1)
+        self._change()
+
+    def _left(self, used: Spending, others: float, rounds: int) -> float:
+        spending = self._committed + used
+        return (
+            min((cap.rows_left(spending, self._kept, rounds, self._spare) for cap in self._caps), default=inf) - others
+        )
+
+    def _message(self, rows: int, left: float, used: Spending) -> str:
+        cap = min(self._caps, key=lambda cap: cap.rows_left(self._committed + used, self._kept, 0, self._spare))
+        kept = f" ({self._kept} rows are held back for the test split)" if self._kept else ""
+        return (
+            f"the next step needs {rows} rows, and budget.{cap.name} = {cap.value:g} has {left:g} left for the "
+            f"search{kept}; raise it and run the same command again"
+        )
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            await self._changed.wait()
+
+    def _change(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()

@@ -1,0 +1,85 @@
+"""Reading rows on behalf of a decision: within its allowance, through the pool, and noted for what comes after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+
+from promptlearn.evaluation import Ahead, Evaluator, Key, Row, Want
+from promptlearn.ledger import Ledger
+from promptlearn.optimizer.allowance import Allowance, Spending, charge_of
+from promptlearn.optimizer.state import Outcome
+from promptlearn.records import Example, Prompt, Split
+from promptlearn.scheduler import Rank
+
+
+class Reader:
+    """Reads rows for one round; `known` says which of them are paid for by rounds before it."""
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        ledger: Ledger,
+        allowance: Allowance,
+        number: int,
+        known: Callable[[Split, Key], bool],
+        outcome: Outcome,
+    ) -> None:
+        self._evaluator = evaluator
+        self._ledger = ledger
+        self._allowance = allowance
+        self._number = number
+        self._known = known
+        self._outcome = outcome
+
+    async def rows(self, prompts: Sequence[Prompt], examples: Sequence[Example], split: Split) -> list[list[Row]]:
+        """One list of rows per prompt, in the order of the examples. Raises as `Evaluator.rows`, and BudgetSpent before
+        anything is begun that the allowance does not hold.
+        """
+        wants = [Want(prompt, example, split) for example in examples for prompt in prompts]
+        new = {want.key for want in wants if not self.has(split, want.key)}
+        await self._allowance.take(self._number, len(new))
+        rows = await self._evaluator.rows(wants, Rank(round=self._number))
+        for row in rows:
+            self._outcome.note(row, split)
+        for row in rows:
+            key = row.rollout.prompt, row.example.id
+            if key in new:
+                self._outcome.costs[split, key] = _cost(row)
+                self._allowance.use(self._number, self._outcome.costs[split, key])
+        return [rows[index :: len(prompts)] for index in range(len(prompts))]
+
+    @contextmanager
+    def proposing(self) -> Iterator[None]:
+        """Count what proposals cost that are made in this block."""
+        with self._ledger.watch() as account:
+            yield
+        cost = Spending(charges={"meta": account.charge - account.lost})
+        self._outcome.proposing += cost
+        self._allowance.use(self._number, cost)
+
+    @contextmanager
+    def judging(self) -> Iterator[None]:
+        """Count what judgements cost that are made in this block, beside those of rows."""
+        with self._ledger.watch() as account:
+            yield
+        cost = Spending(charges={"judge": account.charge - account.lost})
+        self._outcome.proposing += cost
+        self._allowance.use(self._number, cost)
+
+    def ahead(self) -> Ahead:
+        return self._evaluator.ahead(Rank(round=self._number))
+
+    def reach(self, prompts: int) -> int:
+        """Examples that are worth running ahead with so many prompts: enough for every slot, twice."""
+        return ceil(2 * self._evaluator.width / max(1, prompts))
+
+    def has(self, split: Split, key: Key) -> bool:
+        """Whether a decision has read this row, so that it costs nothing more."""
+        own = self._outcome.read.get(split, {}).get(key[0], {})
+        return key[1] in own or self._known(split, key)
+
+
+def _cost(row: Row) -> Spending:
+    return Spending(1, charges={"task": charge_of(row.rollout.usage), "judge": charge_of(row.judging)})

@@ -1,0 +1,237 @@
+"""One round: choose a parent, criticise it, propose, check the contract, gate, race.
+
+Reads a view and fills an outcome; changes nothing that another round could see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from promptlearn.config import SearchConfig
+from promptlearn.contract import copies, violations
+from promptlearn.dataset import Dataset
+from promptlearn.errors import BudgetSpent, ModelError, SystemicError
+from promptlearn.evaluation import Row
+from promptlearn.feedback import JudgedRow, failure_modes
+from promptlearn.optimizer.racing import run_race
+from promptlearn.optimizer.reading import Reader
+from promptlearn.optimizer.state import Outcome, View
+from promptlearn.proposing.base import Brief, Proposer
+from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Review, fingerprint
+from promptlearn.runlog import RunLog
+from promptlearn.selection.pareto import choose_parent
+
+ENOUGH_FAILURES = 3
+"""Minibatches that a round looks through at most for something to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is the same in every round."""
+
+    dataset: Dataset
+    proposers: dict[str, Proposer]
+    settings: SearchConfig
+    reviews: tuple[Review, ...]
+    log: RunLog
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """What a parent did on a train minibatch."""
+
+    examples: tuple[Example, ...]
+    rows: tuple[Row, ...]
+    modes: tuple[FailureMode, ...]
+
+
+class Round:
+    def __init__(self, number: int, problem: Problem, view: View, reader: Reader, outcome: Outcome) -> None:
+        self.number = number
+        self.view = view
+        self.outcome = outcome
+        self._problem = problem
+        self._settings = problem.settings
+        self._reader = reader
+        self._parent = self._choose_parent()
+
+    async def run(self) -> BudgetSpent | None:
+        """Fills the outcome; the error where the budget ended the round. Raises what concerns the whole run."""
+        try:
+            await self._event("round", of=self._settings.rounds, parent=self._parent.digest)
+            critique = await self._critique()
+            drafts = await self._propose(critique) if critique.modes or self._problem.reviews else []
+            candidates = await self._within_contract(drafts)
+            through = await self._gate(candidates, critique)
+            return await self._race(through) if through else None
+        except BudgetSpent as spent:
+            return spent
+
+    def _choose_parent(self) -> Candidate:
+        """From the Pareto front over validation examples; the incumbent while it is not scored."""
+        known = self.view.of("validation")
+        scores = {
+            digest: {example: score for example, score in known.get(digest, {}).items() if score is not None}
+            for digest in self.view.pool
+        }
+        incumbent = self.view.incumbent
+        if not scores[incumbent.digest]:
+            return incumbent
+        return self.view.pool[choose_parent(scores, incumbent.digest, f"{self._settings.seed}/parent/{self.number}")]
+
+    async def _critique(self) -> Critique:
+        """The parent on a minibatch that holds a failure, if one is found soon."""
+        train = self._problem.dataset.train
+        size = min(self._settings.minibatch, len(train))
+        for attempt in range(ENOUGH_FAILURES):
+            start = (self.number + attempt * self._settings.rounds) * size
+            examples = tuple(train[(start + i) % len(train)] for i in range(size))
+            [rows] = await self._reader.rows([self._parent.prompt], examples, "train")
+            judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in rows]
+            modes = failure_modes(judged, self._settings.feedback_tokens)
+            if modes:
+                break
+        titles = [f"{mode.title} ({len(mode.examples)})" for mode in modes]
+        await self._event("critique", parent=self._parent.digest, score=_mean(rows), failure_modes=titles)
+        return Critique(examples, tuple(rows), modes)
+
+    async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
+        """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
+        drafts: list[tuple[str, Brief, Draft]] = []
+        left = 0
+        for name, share in self.view.credit.share(self._settings.drafts, self.number).items():
+            count = share + left
+            if not count:
+                continue
+            brief = self._brief(critique, f"{name}/{self.number}")
+            self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
+            try:
+                with self._reader.proposing():
+                    found = await self._problem.proposers[name].propose(brief, count)
+            except SystemicError:
+                raise
+            except ModelError as error:
+                await self._event("proposer_failed", proposer=name, message=str(error))
+                found = []
+            self.outcome.drafted[name] = share
+            left = count - len(found)
+            drafts += [(name, brief, draft) for draft in found]
+        return drafts
+
+    def _brief(self, critique: Critique, purpose: str) -> Brief:
+        digest = self._parent.digest
+        known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
+        return Brief(
+            parent=self._parent.prompt,
+            modes=critique.modes,
+            kept=tuple(row.example for row in critique.rows if row.score == 1),
+            train=self._problem.dataset.train,
+            failed=frozenset(example for example, score in known.items() if score is not None and score < 1),
+            reviews=self._problem.reviews,
+            seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
+        )
+
+    async def _within_contract(self, drafts: Sequence[tuple[str, Brief, Draft]]) -> list[Candidate]:
+        """Candidates that keep the contract, after one repair at most (invariant 6)."""
+        candidates: list[Candidate] = []
+        tried: set[str] = set()
+        for name, brief, first in drafts:
+            draft, broken = first, self._violations(first)
+            if broken:
+                draft, broken = await self._repair(name, brief, first, broken)
+            digest = draft.prompt.digest
+            if digest in self.view.seen or digest in tried:
+                continue
+            tried.add(digest)
+            candidate = Candidate(draft.prompt, (self._parent.digest,), name, draft.rationale, draft.usage)
+            self.outcome.tried.append(candidate)
+            if broken:
+                self._decide(candidate, "contract", "; ".join(broken))
+            else:
+                candidates.append(candidate)
+        await self._event("proposed", candidates=[[c.digest, c.proposer, c.rationale] for c in candidates])
+        return candidates
+
+    async def _repair(self, name: str, brief: Brief, draft: Draft, broken: list[str]) -> tuple[Draft, list[str]]:
+        try:
+            with self._reader.proposing():
+                repaired = await self._problem.proposers[name].repair(brief, draft, broken)
+        except SystemicError:
+            raise
+        except ModelError as error:
+            return draft, [*broken, f"repair failed: {error}"]
+        if repaired is None:
+            return draft, broken
+        return repaired, self._violations(repaired)
+
+    def _violations(self, draft: Draft) -> list[str]:
+        """Broken contract, or training text that was copied instead of learned from."""
+        parent, train = self._parent.prompt, self._problem.dataset.train
+        broken = violations(draft.prompt, parent)
+        own = "\n".join([draft.prompt.text, *(rule.text for rule in draft.prompt.rules)])
+        old = "\n".join([parent.text, *(rule.text for rule in parent.rules)])
+        allowed = set(copies(old, train))
+        copied = [span for span in copies(own, train) if span not in allowed]
+        return broken + [f"copies a training example: “{span}”" for span in copied]
+
+    async def _gate(self, candidates: Sequence[Candidate], critique: Critique) -> list[Candidate]:
+        """Candidates that do better than their parent on the rows that it was criticised for."""
+        if not candidates:
+            return []
+        columns = await self._reader.rows([candidate.prompt for candidate in candidates], critique.examples, "train")
+        before = {row.example.id: row.score for row in critique.rows}
+        flawless = all(score == 1 for score in before.values())  # then nothing on these rows can be better
+        through = []
+        for candidate, own in zip(candidates, columns, strict=True):
+            pairs = [
+                (row.score, old) for row in own if row.score is not None and (old := before[row.example.id]) is not None
+            ]
+            gain = sum(new - old for new, old in pairs)
+            self.outcome.earned.append((candidate.proposer, 0.0, len(own)))
+            if gain > 0 or (gain == 0 and flawless):
+                through.append(candidate)
+                continue
+            reason = f"no better than its parent on {len(pairs)} train rows"
+            self._decide(candidate, "gate", reason, len(pairs), gain / max(1, len(pairs)))
+        await self._event("gate", through=[candidate.digest for candidate in through], of=len(candidates))
+        return through
+
+    async def _race(self, candidates: Sequence[Candidate]) -> BudgetSpent | None:
+        """Race against the incumbent of the view on validation rows."""
+        self.outcome.raced.extend(candidates)
+        by_digest = {candidate.digest: candidate for candidate in candidates}
+        decisions, spent = await run_race(
+            self.view.incumbent, candidates, self._problem.dataset.validation, self._settings.alpha, self._reader
+        )
+        for decision in decisions:
+            candidate = by_digest[decision.candidate]
+            self.outcome.decisions.append(decision)
+            self.outcome.earned.append((candidate.proposer, decision.difference or 0.0, decision.pairs))
+            if decision.outcome == "accepted":
+                self.outcome.winner = candidate
+        return spent
+
+    def _decide(
+        self, candidate: Candidate, stage: str, reason: str, pairs: int = 0, difference: float | None = None
+    ) -> None:
+        """Reject a candidate before its race."""
+        self.outcome.decisions.append(
+            Decision(
+                candidate=candidate.digest,
+                incumbent=self._parent.digest,
+                stage=stage,  # type: ignore[arg-type]  # callers name one of the stages
+                outcome="rejected",
+                reason=reason,
+                pairs=pairs,
+                difference=difference,
+            )
+        )
+
+    async def _event(self, kind: str, **body: object) -> None:
+        await self._problem.log.event(kind, number=self.number + 1, **body)
+
+
+def _mean(rows: Sequence[Row]) -> float | None:
+    scores = [row.score for row in rows if row.score is not None]
+    return sum(scores) / len(scores) if scores else None

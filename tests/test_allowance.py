@@ -1,0 +1,82 @@
+"""The allowance: what rounds may use is decided by commits and by what they read, never by the clock."""
+
+import asyncio
+
+import pytest
+
+from promptlearn.errors import BudgetSpent
+from promptlearn.ledger import Budget, Charge
+from promptlearn.optimizer.allowance import Allowance, Spending, spare_rows
+
+
+def used(rows: int, tokens: int = 0) -> Spending:
+    return Spending(rows, charges={"task": Charge(rows, tokens)})
+
+
+async def test_rounds_are_opened_while_there_is_room_for_what_they_may_need() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=100, spare=0.1)  # 1000 - 10 % - 100 = 800
+    assert allowance.open(0, 300, 300)
+    assert allowance.open(1, 300, 300)
+    assert not allowance.open(2, 300, 300)
+    await allowance.take(0, 50)
+    allowance.use(0, used(50))
+    allowance.close(0, used(50))
+    assert allowance.open(2, 300, 300)
+
+
+async def test_a_round_that_needs_more_waits_for_its_turn_and_then_takes_what_is_left() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=0, spare=0.1)
+    assert allowance.open(0, 300, 300)
+    assert allowance.open(1, 300, 300)
+    asked = asyncio.create_task(allowance.take(1, 500))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    allowance.use(0, used(200))
+    allowance.close(0, used(200))
+    await asked
+
+
+async def test_the_oldest_waits_for_younger_ones_to_rest_before_it_gives_up() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=0, spare=0.1)  # 900 for the search
+    assert allowance.open(0, 400, 400)
+    assert allowance.open(1, 400, 400)
+    asked = asyncio.create_task(allowance.take(0, 800))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    allowance.use(1, used(50))
+    allowance.rest(1)
+    await asked
+    with pytest.raises(BudgetSpent, match=r"budget\.task_calls = 1000 has 850 left"):
+        await allowance.take(0, 900)
+
+
+async def test_tokens_are_counted_in_what_a_row_has_cost_so_far() -> None:
+    allowance = Allowance(Budget(tokens=10_000), 0, kept=10, spare=0.1)
+    assert allowance.open(0, 50, 50)
+    assert not allowance.open(1, 50, 50)  # nobody knows yet what a row costs
+    await allowance.take(0, 20)
+    allowance.use(0, used(20, tokens=2000))  # 100 each: 9,000 - 2,000 pays for 70, and 10 are kept
+    await allowance.take(0, 60)
+    with pytest.raises(BudgetSpent, match=r"budget\.tokens"):
+        await allowance.take(0, 61)
+
+
+async def test_a_round_that_could_hardly_race_is_not_begun() -> None:
+    allowance = Allowance(Budget(task_calls=500), 0, kept=0, spare=0.1)
+    assert allowance.open(0, 300, 300)
+    allowance.use(0, used(400))
+    allowance.close(0, used(400))
+    with pytest.raises(BudgetSpent, match="needs 300 rows"):
+        allowance.open(1, 300, 300)
+
+
+async def test_without_caps_everything_is_open() -> None:
+    allowance = Allowance(Budget(), 0, kept=10, spare=0.1)
+    assert all(allowance.open(number, 10**6, 10**6) for number in range(5))
+    await allowance.take(3, 10**9)
+
+
+def test_the_spare_part_is_counted_in_rows() -> None:
+    assert spare_rows(Budget(), 1, 0.1) is None
+    assert spare_rows(Budget(task_calls=1000), 1, 0.1) == 100
+    assert spare_rows(Budget(task_calls=1000, calls=1000), 1, 0.1) == 50
