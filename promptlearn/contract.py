@@ -6,10 +6,10 @@ repair and a missed one can send customers to a stranger's host.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from promptlearn.hidden import find_hidden, name_character
 from promptlearn.records import Demonstration, Example, Message, Prompt, as_text
 from promptlearn.tokens import estimate_tokens
 from promptlearn.variables import find_variables
@@ -53,9 +53,6 @@ _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _THINKING = re.compile(r"</?\s*(?:think|thinking|reasoning|scratchpad)\s*>", re.I)
 _WORD = re.compile(r"\w+")
 _LATER_PUNCTUATION = ".,;:!?)]}*_"
-_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u2800\u3164\uffa0")
-_UNUSUAL = re.compile(r"[^\n\t\r\x20-\x7e]")
-_CONTROLS = frozenset({"Cc", "Cf", "Co", "Cs"})
 
 
 def violations(draft: Prompt, parent: Prompt) -> list[str]:
@@ -183,30 +180,11 @@ def _hosts(text: str) -> frozenset[str]:
 
 
 def _hidden(draft: Prompt, parent: Prompt) -> Iterator[str]:
-    known = set("".join(_texts(parent)))
-    found = {char for text in _learned(draft) for char in _hidden_characters(text)} - known
-    for char in sorted(found):
-        yield f"a hidden character: U+{ord(char):04X} {unicodedata.name(char, 'control character')}"
-
-
-def _hidden_characters(text: str) -> Iterator[str]:
-    """Characters that a reader does not see and a model does. A joiner within an emoji is what it looks like."""
-    for match in _UNUSUAL.finditer(text):
-        char, at = match[0], match.start()
-        joins = char == "\u200d" and 0 < at < len(text) - 1 and _in_emoji(text[at - 1]) and _in_emoji(text[at + 1])
-        if not joins and _is_hidden(char):
-            yield char
-
-
-def _is_hidden(char: str) -> bool:
-    if char in "\ufe0e\ufe0f":
-        return False
-    selects = "\ufe00" <= char <= "\ufe0d" or "\U000e0100" <= char <= "\U000e01ef"
-    return selects or char in _INVISIBLE or unicodedata.category(char) in _CONTROLS
-
-
-def _in_emoji(char: str) -> bool:
-    return char == "\ufe0f" or "\u2600" <= char <= "\u27bf" or "\U0001f000" <= char <= "\U0001faff"
+    known, found = (
+        {text[at] for text in texts for at in find_hidden(text)} for texts in (_texts(parent), _learned(draft))
+    )
+    for char in sorted(found - known):
+        yield f"a hidden character: {name_character(char)}"
 
 
 def _learned(prompt: Prompt) -> list[str]:

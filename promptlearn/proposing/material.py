@@ -9,9 +9,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import replace
 
+from promptlearn.hidden import visible
 from promptlearn.proposing.answers import answer_set
 from promptlearn.proposing.base import Brief
-from promptlearn.proposing.wording import visible
 from promptlearn.records import Example, FailureMode, Prompt, Review, as_text
 from promptlearn.tokens import estimate_tokens
 from promptlearn.variables import mark_variables

@@ -47,7 +47,10 @@ def review_rules(reviews: Sequence[Review], parent: Prompt) -> list[Rule]:
     """One rule per approved review: its suggestion, or else its body."""
     approved = [review for review in reviews if review.state == "approved"]
     return [
-        Rule(as_rule(review.suggestion or review.body, parent.contract.variables), (review.url or review.id,))
+        Rule(
+            as_rule(review.suggestion or review.body, parent.contract.variables),
+            (review.url or review.id, *review.sources),
+        )
         for review in approved
     ]
 

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Iterable
 
+from promptlearn.hidden import visible
 from promptlearn.variables import substitute
 
 MAX_RULE_LENGTH = 400
@@ -33,8 +34,6 @@ _BLOCK_TAG = re.compile(
     re.IGNORECASE,
 )
 _MARKER = re.compile(r"\A(?:[-*+•]|\d{1,3}[.)])\s+")
-_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
-"""Letters and symbols that show nothing."""
 _SAME = re.compile(r"[\W_]+")
 
 
@@ -50,18 +49,6 @@ def as_rule(text: str, variables: Collection[str] = ()) -> str:
     text = substitute(_BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", text)), {name: name for name in variables})
     text = _MARKER.sub("", " ".join(text.split()))
     return _cut(text) if _SAME.sub("", text) else ""
-
-
-def visible(text: str) -> str:
-    """`text` without zero-width, bidirectional, tag, private-use and control characters; line ends and tabs stay."""
-    return "".join(character for character in text if not _hidden(character))
-
-
-def _hidden(character: str) -> bool:
-    if character in "\n\r\t":
-        return False
-    selects = "\ufe00" <= character <= "\ufe0d" or "\U000e0100" <= character <= "\U000e01ef"
-    return selects or character in _BLANK or unicodedata.category(character) in {"Cf", "Cc", "Co", "Cs", "Cn"}
 
 
 def _cut(text: str) -> str:
