@@ -8,6 +8,6 @@
 chat YAML. Nothing here knows models, examples or scores.
 """
 
-from promptlearn.prompt.file import PromptFile, bind_variables, chat_file, read_prompt
+from promptlearn.prompt.file import PromptFile, bind_variables, chat_file, parse_prompt, read_prompt
 
-__all__ = ["PromptFile", "bind_variables", "chat_file", "read_prompt"]
+__all__ = ["PromptFile", "bind_variables", "chat_file", "parse_prompt", "read_prompt"]

@@ -102,8 +102,29 @@ def read_prompt(
     The options are the configuration's contract; a chat YAML's own contract is added to them, and so are the spans
     between keep markers. Variables are not known yet: `bind_variables`. Raises `PromptError`.
     """
+    return parse_prompt(
+        _read_bytes(Path(path)),
+        path,
+        key,
+        locked=locked,
+        max_tokens=max_tokens,
+        literals=literals,
+        output_schema=output_schema,
+    )
+
+
+def parse_prompt(
+    source: bytes,
+    path: str | Path,
+    key: str | None = None,
+    *,
+    locked: Iterable[str] = (),
+    max_tokens: int | None = None,
+    literals: Iterable[str] = (),
+    output_schema: Mapping[str, Json] | None = None,
+) -> PromptFile:
+    """`read_prompt` of bytes that are no file here; `path` says what they are called. Raises `PromptError`."""
     path = Path(path)
-    source = _read_bytes(path)
     parsed = _parse(FileText.decode(source, str(path)).text, path, key)
     own = parsed.prompt.contract
     contract = Contract(

@@ -14,8 +14,12 @@ from promptlearn.errors import PromptError
 
 _BOM = "\ufeff"
 _LONE_LF = re.compile(r"(?<!\r)\n")
-_BEGIN = re.compile(r"<!--[ \t]*promptlearn:begin[ \t]*-->")
-_END = re.compile(r"<!--[ \t]*promptlearn:end[ \t]*-->")
+# Words behind `begin` are for people. A line that begins with `#` is the marker of files that know no HTML comment.
+_BEGIN = re.compile(
+    r"<!--[ \t]*promptlearn:begin(?:[ \t][^\r\n]*?)?-->|^[ \t]*#[ \t]*promptlearn:begin(?:[ \t][^\r\n]*)?(?=\r?$)",
+    re.MULTILINE,
+)
+_END = re.compile(r"<!--[ \t]*promptlearn:end[ \t]*-->|^[ \t]*#[ \t]*promptlearn:end[ \t]*(?=\r?$)", re.MULTILINE)
 _KEEP = re.compile(r"<!--[ \t]*promptlearn:keep[ \t]*-->")
 _KEPT = re.compile(r"<!--[ \t]*/promptlearn:keep[ \t]*-->")
 
