@@ -93,6 +93,10 @@ class Slots(asyncio.Semaphore):
         """Call `listener` whenever a slot is taken or given back."""
         self._listeners.append(listener)
 
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
     async def acquire(self) -> Literal[True]:
         await super().acquire()
         self.taken += 1
@@ -167,11 +171,16 @@ class Pool:
         return lost
 
     async def drain(self) -> None:
-        """Begin nothing any more, and wait for what is under way."""
+        """Begin nothing any more, and wait for what is under way; give that up too where the caller is cancelled."""
         self._closed = True
         self._fill()
+        caller = asyncio.current_task()
+        if caller is not None and caller.cancelling():
+            for task in self._running:
+                task.cancel()
         while self._running:
             await asyncio.wait(self._running)
+        self.slots.unlisten(self._slots_changed)
 
     def _push(self, ticket: Ticket[Any]) -> None:
         heapq.heappush(self._queue, (ticket.rank, next(self._numbers), ticket))

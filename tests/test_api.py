@@ -188,7 +188,7 @@ def test_settings_of_the_search_are_keywords(tmp_path: Path) -> None:
         ({"prompt": Path("nowhere.md")}, PromptError, "no such file"),
         ({"judges": ["label_sett"]}, AssetError, "no judge 'label_sett'"),
         ({"judges": ["tone"]}, ConfigError, "judge tone needs models.judge"),
-        ({"task": "nobody/knows"}, ConfigError, "is not known: possible are"),
+        ({"task": "nobody/knows"}, ConfigError, "knows no provider 'nobody'; known are"),
         ({"proposers": ["rewrite"]}, ConfigError, "rewrite needs a language model"),
         ({"proposers": ["rewriter"]}, ConfigError, "no proposer 'rewriter'"),
         ({"expected": None}, ConfigError, "nothing says what a good answer is"),
