@@ -15,7 +15,7 @@ from promptlearn.config import SearchConfig
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent
 from promptlearn.evaluation import Evaluator
-from promptlearn.ledger import Ledger
+from promptlearn.ledger import Charge, Ledger
 from promptlearn.optimizer.allowance import Allowance
 from promptlearn.optimizer.guarding import Guarding, Standing
 from promptlearn.optimizer.pruning import Pruner
@@ -24,7 +24,7 @@ from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.round import Problem, Round
 from promptlearn.optimizer.state import Outcome, Search
 from promptlearn.proposing.base import Proposer
-from promptlearn.records import Candidate, Decision, Prompt, Review
+from promptlearn.records import Candidate, Decision, Prompt, Review, Role
 from promptlearn.runlog import RunLog
 from promptlearn.selection.credit import Credit
 from promptlearn.selection.race import BLOCK, longest
@@ -70,6 +70,7 @@ class Optimizer:
         self._flights: list[Flight] = []
         """In the order of their rounds."""
         self._begun = 0
+        self._held: dict[Role, Charge] = {}
         self._idle = 0
         self._seed = seed
         baseline = Candidate(seed, parents=(), proposer="baseline")
@@ -110,6 +111,7 @@ class Optimizer:
             accepted = self._crown(flight.round.outcome, decisions)
             self._flights.pop(0)
             self._allowance.close(flight.round.number, spending)
+            self._hold_test()
             self._judge_progress(accepted, spent or rematch)
             try:
                 self._begin()  # before anything is awaited: which rounds begin now depends on commits alone
@@ -118,6 +120,14 @@ class Optimizer:
             await self._record(flight.round.number, fresh, decisions)
             if (spent or rematch) and not self._flights:
                 await self._log.event("budget", message=str(spent or rematch))
+
+    def _hold_test(self) -> None:
+        """Keep back what reading the test split may cost, now that it is better known (calls are kept back anyway)."""
+        for role in ("task", "judge"):
+            kept, held = self._allowance.kept(role), self._held.get(role, Charge(0))
+            tokens, usd = kept.tokens - held.tokens, (kept.usd or 0.0) - (held.usd or 0.0)
+            self._ledger.hold(role, Charge(0, tokens, usd))
+            self._held[role] = kept
 
     def _begin(self) -> None:
         """Begin rounds while there is room for them."""

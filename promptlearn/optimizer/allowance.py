@@ -20,6 +20,8 @@ from promptlearn.records import ROLES, Role, Usage
 
 MARGIN = 1.5
 """A grant, as a multiple of what rounds have used on average."""
+DEARER = 1.5
+"""What a row of the test split may cost, as a multiple of the average row: learned prompts are longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class Cap:
             return inf
         per_round = of_rounds / spending.rounds if spending.rounds else 0
         left = self.value * (1 - spare) - of_rows - of_rounds - per_round * rounds
-        return floor(left / per_row) - kept
+        return floor(left / per_row) - (kept if self.unit == "calls" else ceil(DEARER * kept))
 
 
 def caps(budget: Budget, llm_judges: int) -> list[Cap]:
@@ -169,6 +171,15 @@ class Allowance:
         del self._open[number]
         self._committed += spending + Spending(rounds=1)
         self._change()
+
+    def kept(self, role: Role) -> Charge:
+        """What the rows that are kept back may cost, by what rows have cost so far."""
+        rows = self._committed.rows
+        if not rows:
+            return Charge(0)
+        spent, share = self._committed.of(role), self._kept / rows
+        usd = None if spent.usd is None else DEARER * share * spent.usd
+        return Charge(ceil(share * spent.calls), ceil(DEARER * share * spent.tokens), usd)
 
     def _left(self, used: Spending, others: float, rounds: int) -> float:
         spending = self._committed + used
