@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from promptlearn.attempts import counts_itself
 from promptlearn.config import JudgeConfig
 from promptlearn.contract import learned_tokens
 from promptlearn.job import LLM_PROPOSERS, Job, JudgeSpec
@@ -15,6 +16,8 @@ from promptlearn.tokens import estimate_tokens
 
 FEEDBACK_SHARE = 2
 """A judge reads the question, the answer and its own instructions: about twice the task's input."""
+EVIDENCE_TOKENS = 2000
+"""Of what a command left behind, a judge sees about so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class RoleEstimate:
     output_tokens: Range
     cost_usd: tuple[float, float] | None
     """None: nobody knows the price."""
+    tokens_known: bool = True
+    """False for a command, which asks models of its own; the ranges are zero then."""
+
+    def to_json(self) -> Json:
+        return {
+            "model": self.model,
+            "calls": [self.calls.low, self.calls.high],
+            "input_tokens": [self.input_tokens.low, self.input_tokens.high] if self.tokens_known else None,
+            "output_tokens": [self.output_tokens.low, self.output_tokens.high] if self.tokens_known else None,
+            "cost_usd": list(self.cost_usd) if self.cost_usd else None,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,35 +61,36 @@ class Estimate:
     warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Json]:
-        roles = {
-            role: {
-                "model": one.model,
-                "calls": [one.calls.low, one.calls.high],
-                "input_tokens": [one.input_tokens.low, one.input_tokens.high],
-                "output_tokens": [one.output_tokens.low, one.output_tokens.high],
-                "cost_usd": list(one.cost_usd) if one.cost_usd else None,
-            }
-            for role, one in self.roles.items()
-        }
         return {
             "dry_run": True,
             "rows": self.rows,
-            "roles": roles,
+            "roles": {role: one.to_json() for role, one in self.roles.items()},
             "judges": list(self.judges),
             "proposers": list(self.proposers),
             "warnings": list(self.warnings),
         }
 
 
-def estimate(job: Job) -> Estimate:
-    """Bounds for `run_job(job)`, capped by its budget."""
+def estimate(job: Job, learns: bool = True) -> Estimate:
+    """Bounds for `run_job(job)`, capped by its budget; `learns=False`: for reading the test split with its prompt."""
     data = job.dataset
-    task = _task_calls(job)
+    rows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
+    judges = tuple(_judge_name(spec) for spec in job.judges)
+    proposers = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names()) if learns else ()
+    return Estimate(rows, estimate_roles(job, learns), judges, proposers, job.warnings)
+
+
+def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
+    """What each role will do; the part of an estimate that needs no look at the data's leaks."""
+    data = job.dataset
+    task = _task_calls(job) if learns else _capped(Range(len(data.test), len(data.test)), job.budget.task_calls)
     llm_judges = job.llm_judges()
-    proposals = job.search.rounds * job.search.drafts if any(p in LLM_PROPOSERS for p in job.proposer_names()) else 0
+    asks = learns and any(p in LLM_PROPOSERS for p in job.proposer_names())
+    proposals = job.search.rounds * job.search.drafts if asks else 0
     prompt_low = _mean_tokens(job, data.examples[:200])
     # Demonstrations and rules grow a prompt up to its contract; a few thousand tokens where none is set.
-    prompt_high = prompt_low + (job.prompt.contract.max_tokens or max(2000, 4 * learned_tokens(job.prompt)))
+    growth = (job.prompt.contract.max_tokens or max(2000, 4 * learned_tokens(job.prompt))) if learns else 0
+    prompt_high = prompt_low + growth
     calls: dict[Role, Range] = {
         "task": task,
         "judge": _capped(task.times(llm_judges, llm_judges), job.budget.judge_calls),
@@ -84,24 +99,29 @@ def estimate(job: Job) -> Estimate:
     feedback = job.search.feedback_tokens
     sizes: dict[Role, tuple[int, int]] = {
         "task": (prompt_low, prompt_high),
-        "judge": (FEEDBACK_SHARE * prompt_low, FEEDBACK_SHARE * prompt_low + job.task.sampling.max_tokens),
+        "judge": (FEEDBACK_SHARE * prompt_low, FEEDBACK_SHARE * prompt_low + _answer_tokens(job)),
         "meta": (prompt_low, prompt_high + feedback),
     }
-    roles = {
+    return {
         role: _role(job, role, calls[role], sizes[role]) for role in job.models() if role == "task" or calls[role].high
     }
-    rows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
-    judges = tuple(_judge_name(spec) for spec in job.judges)
-    proposers = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names())
-    return Estimate(rows, roles, judges, proposers, job.warnings)
+
+
+def _answer_tokens(job: Job) -> int:
+    """At most, of what a judge reads of one answer."""
+    return EVIDENCE_TOKENS if counts_itself(job.task) else job.task.sampling.max_tokens
 
 
 def _judge_name(spec: JudgeSpec) -> str:
-    return spec.judge.use if isinstance(spec.judge, JudgeConfig) else spec.judge.name
+    if isinstance(spec.judge, JudgeConfig):
+        return str(spec.judge.options.get("name") or spec.judge.use)
+    return spec.judge.name
 
 
 def _role(job: Job, role: Role, calls: Range, size: tuple[int, int]) -> RoleEstimate:
     model = job.models()[role]
+    if counts_itself(model):
+        return RoleEstimate(model.name, calls, Range(0, 0), Range(0, 0), None, tokens_known=False)
     read = calls.times(*size)
     written = calls.times(2, model.sampling.max_tokens)
     price = model.price

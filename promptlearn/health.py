@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promptlearn.assembly import STORE_ENV, open_role
+from promptlearn.assembly import STORE_ENV, open_command, open_role
 from promptlearn.config import Config, ModelConfig, load_config
 from promptlearn.errors import ModelError, PromptlearnError, UsageError
 from promptlearn.models.base import Model
@@ -20,7 +20,7 @@ from promptlearn.records import Message, Role
 from promptlearn.store import open_store
 from promptlearn.store.place import find_place
 
-EXTRAS = {"local": ("xllamacpp",), "data": ("pandas", "pyarrow")}
+EXTRAS = {"local": ("xllamacpp",), "data": ("pandas", "pyarrow"), "litellm": ("litellm",)}
 LOW_DISK = 500_000_000
 """Bytes."""
 
@@ -42,7 +42,7 @@ def examine(
     """
     config, finding = _config(path, overrides)
     found = [_python(), *_extras(config), _disk(), finding, _store(store or (config.store if config else None))]
-    return found + [_model(role, entry, offline) for role, entry in _entries(config)]
+    return [*found, *_program(config), *(_model(role, entry, offline) for role, entry in _entries(config))]
 
 
 def _config(path: Path, overrides: tuple[str, ...]) -> tuple[Config | None, Finding]:
@@ -57,7 +57,8 @@ def _config(path: Path, overrides: tuple[str, ...]) -> tuple[Config | None, Find
 def _entries(config: Config | None) -> Iterator[tuple[Role, ModelConfig]]:
     if config is None:
         return
-    yield "task", config.models.task
+    if config.program is None:
+        yield "task", config.models.task
     if config.models.judge:
         yield "judge", config.models.judge
     if config.models.meta:
@@ -97,6 +98,17 @@ def _store(where: str | None) -> Finding:
         return Finding("store", False, str(error))
 
 
+def _program(config: Config | None) -> Iterator[Finding]:
+    """Whether a command could be run here under its limits; it is not run."""
+    if config is None or config.program is None:
+        return
+    try:
+        command = open_command(config.program)
+        yield Finding("program", True, f"{command.name}: not called")
+    except PromptlearnError as error:
+        yield Finding("program", False, str(error))
+
+
 def _model(role: Role, entry: ModelConfig, offline: bool) -> Finding:
     what = f"models.{role}"
     key = f"key {entry.api_key_env} is set; " if entry.api_key_env and os.environ.get(entry.api_key_env) else ""
@@ -111,7 +123,8 @@ def _model(role: Role, entry: ModelConfig, offline: bool) -> Finding:
 
 
 async def _greet(model: Model) -> float:
-    """Seconds until a reply was there."""
+    """Seconds until a reply was there; one that sends batches is asked directly."""
+    model = getattr(model, "direct", model)
     started = time.monotonic()
     try:
         await model.complete([Message("user", "Say hello.")], replace(model.sampling, max_tokens=16))

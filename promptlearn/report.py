@@ -11,7 +11,7 @@ import difflib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from promptlearn.errors import UsageError
@@ -130,6 +130,8 @@ class ExampleReport:
     """By judge's name; each with its explanation (invariant 11)."""
     usage: Usage
     seconds: float
+    evidence: Mapping[str, Json] = field(default_factory=dict)
+    """What a command left behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +237,7 @@ def examples(
                 verdicts=tuple(verdicts[rollout.id]),
                 usage=rollout.usage,
                 seconds=rollout.seconds,
+                evidence=rollout.evidence,
             )
         )
     return rows

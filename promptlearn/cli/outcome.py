@@ -11,6 +11,7 @@ from promptlearn.cli.console import as_score, count, money, note, print_json, sa
 if TYPE_CHECKING:
     from promptlearn.estimate import Estimate
     from promptlearn.job import Evaluation, Job
+    from promptlearn.records import Usage
     from promptlearn.result import Measure, RunResult
 
 DIFF_LINES = 60
@@ -88,7 +89,7 @@ def _usage(result: RunResult) -> None:
             role,
             str(usage.calls),
             str(usage.cached_calls),
-            count(usage.input_tokens),
+            _read(usage),
             count(usage.output_tokens),
             money(usage.cost_usd),
         ]
@@ -97,6 +98,13 @@ def _usage(result: RunResult) -> None:
     ]
     say("")
     table(["role", "calls", "from journal", "tokens in", "tokens out", "cost"], rows, right=(1, 2, 3, 4, 5))
+
+
+def _read(usage: Usage) -> str:
+    """Tokens in, and how many of them the provider's prompt cache answered."""
+    if not usage.cached_tokens:
+        return count(usage.input_tokens)
+    return f"{count(usage.input_tokens)} ({usage.cached_tokens / max(1, usage.input_tokens):.0%} cached)"
 
 
 def _advice(result: RunResult) -> str:
@@ -117,7 +125,11 @@ def print_estimate(estimate: Estimate, as_json: bool) -> None:
         [
             role,
             done.model,
-            *(span(count(one.low), count(one.high)) for one in (done.calls, done.input_tokens, done.output_tokens)),
+            span(count(done.calls.low), count(done.calls.high)),
+            *(
+                span(count(one.low), count(one.high)) if done.tokens_known else "unknown"
+                for one in (done.input_tokens, done.output_tokens)
+            ),
             span(money(done.cost_usd[0]), money(done.cost_usd[1])) if done.cost_usd else "unknown",
         ]
         for role, done in estimate.roles.items()

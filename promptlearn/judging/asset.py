@@ -14,7 +14,7 @@ from promptlearn.errors import AssetError
 from promptlearn.records import Json
 from promptlearn.template import template_variables
 
-JudgeInput = Literal["input", "output", "expected", "context", "conversation", "criteria"]
+JudgeInput = Literal["input", "output", "expected", "context", "conversation", "evidence", "criteria"]
 """What a template may ask for. All but `criteria` is material: fenced, because it comes from outside."""
 
 ALWAYS = ("labels",)

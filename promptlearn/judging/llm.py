@@ -12,6 +12,7 @@ from typing import Any
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
 from promptlearn.judging.asset import JudgeFile
 from promptlearn.judging.checks import need_expected
+from promptlearn.judging.evidence import conversation_text, evidence_text
 from promptlearn.judging.excerpt import cut_end, cut_middle
 from promptlearn.judging.finding import not_judged
 from promptlearn.models.base import Model
@@ -104,9 +105,11 @@ class LLMJudge:
         The nonce stands in the user message alone, so that the system message can be cached by its prefix.
         """
         material = {
-            key: cut_middle(redact(text, self._secrets), self.options.max_chars)
+            key: cut_middle(self._clean(text), self.options.max_chars)
             for key, text in self._material(example, rollout).items()
         }
+        if rollout.evidence:
+            self._add_evidence(material, rollout)
         nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")
         values: dict[str, Json] = {key: fence(text, nonce, key) for key, text in material.items()}
         values["labels"] = list(self.file.labels)
@@ -128,9 +131,19 @@ class LLMJudge:
             "output": rollout.output,
             "expected": "" if example.expected is None else as_text(example.expected),
             "context": as_text({**example.metadata, **example.inputs}[column]) if column else _columns(example.inputs),
-            "conversation": "\n\n".join(f"{turn.role}: {turn.content}" for turn in rollout.turns) or rollout.output,
+            "conversation": conversation_text(rollout, self.options.max_chars, self._clean) or rollout.output,
+            "evidence": "",
         }
         return {key: every[key] for key in self.file.inputs if key != "criteria"}
+
+    def _add_evidence(self, material: dict[str, str], rollout: Rollout) -> None:
+        """Where the file asks for it; behind the output where it does not, as a command's output says little alone."""
+        key = "evidence" if "evidence" in material else "output"
+        shown = evidence_text(rollout, self.options.max_chars, self._clean)
+        material[key] = "\n\n".join(filter(None, (material[key].strip(), shown)))
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._secrets)
 
     def _verdict(self, rollout: Rollout, values: Mapping[str, Any], usage: Usage) -> Verdict:
         explanation = str(values.get("explanation") or "").strip()

@@ -20,11 +20,13 @@ from promptlearn.errors import AssetError, ConfigError
 from promptlearn.judging.asset import load_judge_file
 from promptlearn.judging.base import Judge
 from promptlearn.judging.callable import Callable
+from promptlearn.judging.criterion import RuleCheck
 from promptlearn.judging.json_schema import JsonSchema
 from promptlearn.judging.labels import LabelSet
 from promptlearn.judging.llm import LLMJudge, LLMOptions
 from promptlearn.judging.matching import Contains, ExactMatch, NormalizedMatch, Regex
 from promptlearn.judging.numeric import Numeric
+from promptlearn.judging.outcome import DiffContains, DiffTouches, ExitCode, TestsPassed
 from promptlearn.models.base import Model
 from promptlearn.records import Json
 
@@ -36,8 +38,16 @@ CODE_JUDGES: Mapping[str, Any] = {
     "contains": Contains,
     "json_schema": JsonSchema,
     "numeric": Numeric,
+    "rule_check": RuleCheck,
+    "exit_code": ExitCode,
+    "tests_passed": TestsPassed,
+    "diff_contains": DiffContains,
+    "diff_touches": DiffTouches,
 }
 """Name in a configuration → class. The class's fields are its options."""
+
+EVIDENCE_JUDGES = frozenset({"exit_code", "tests_passed", "diff_contains", "diff_touches"})
+"""Those that read what a command left behind, and nothing that a chat completion has."""
 
 
 def open_judge(

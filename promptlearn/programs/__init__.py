@@ -1,6 +1,6 @@
 """What runs a prompt on an example."""
 
-from promptlearn.programs.base import Program
+from promptlearn.programs.base import Program, ProgramSource
 from promptlearn.programs.chat import ChatProgram
 
-__all__ = ["ChatProgram", "Program"]
+__all__ = ["ChatProgram", "Program", "ProgramSource"]

@@ -12,6 +12,7 @@ A program returns a rollout with an `error` for an example that failed. It raise
 
 from typing import Protocol, runtime_checkable
 
+from promptlearn.models.base import Model
 from promptlearn.records import Example, Prompt, Rollout
 
 
@@ -21,3 +22,18 @@ class Program(Protocol):
     def name(self) -> str: ...
 
     async def run(self, prompt: Prompt, example: Example) -> Rollout: ...
+
+
+class ProgramSource(Protocol):
+    """Makes a run's program, once its task model has its meters on. `programs.command.Command` is one."""
+
+    @property
+    def identity(self) -> str:
+        """What makes two runs' programs the same."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a careful person would want to know before the run."""
+
+    def open(self, model: Model) -> Program:
+        """The program that asks `model`."""

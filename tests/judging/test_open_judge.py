@@ -27,6 +27,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "contains": {"needles": ["a"]},
     "json_schema": {"schema": {"type": "object"}},
     "numeric": {"tolerance": 1, "relative": 0.1},
+    "exit_code": {},
+    "tests_passed": {"partial": True},
+    "diff_contains": {"required": ["a"]},
+    "diff_touches": {"forbidden": ["a"]},
+    "rule_check": {"rule": "Answer with one word."},
 }
 MODULE = """
 def long_enough(example, rollout, least=1):

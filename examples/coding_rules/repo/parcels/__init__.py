@@ -1,0 +1,1 @@
+"""Where a parcel goes, and what it costs."""
