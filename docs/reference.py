@@ -29,8 +29,12 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("models", config.ModelsConfig, ""),
     ("models.task, models.judge, models.meta", config.ModelConfig, "A name, or an object:"),
     ("models.….price", config.PriceConfig, ""),
+    ("models.….batch", config.BatchConfig, "`true`, or an object:"),
     ("judges", config.JudgeConfig, "A list of names or objects; [what there is](../judges/README.md)."),
     ("contract", config.ContractConfig, ""),
+    ("program", config.ProgramConfig, ""),
+    ("program.limits", config.ProcessLimitsConfig, ""),
+    ("reviews", config.ReviewsConfig, "A path, `store`, or an object:"),
     ("search", config.SearchConfig, ""),
     ("budget", config.BudgetConfig, ""),
 ]
@@ -41,7 +45,10 @@ def reference() -> str:
     parts = [INTRODUCTION]
     for title, section, introduction in SECTIONS:
         words = introduction or " ".join((section.__doc__ or "").split())
-        rows = [f"| `{name}` | {_default(field)} | {_words(field)} |" for name, field in section.model_fields.items()]
+        rows = [
+            f"| `{field.alias or name}` | {_default(field)} | {_words(field)} |"
+            for name, field in section.model_fields.items()
+        ]
         parts.append("\n".join([f"## {title}", "", words, "", "| key | default | what |", "|---|---|---|", *rows, ""]))
     return "\n".join(parts)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import copy
 import difflib
+import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
@@ -20,12 +21,17 @@ from promptlearn.records import Json
 
 DEFAULT_CONFIG = "promptlearn.yaml"
 JUDGE_TOKENS, META_TOKENS = 768, 2048
+COMMAND = "command"
+"""`models.task` where `program` answers."""
 
 
 class Section(BaseModel):
     """A part of the file; an unknown key is an error, not a silence."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+S = TypeVar("S", bound=Section)
 
 
 class PromptConfig(Section):
@@ -114,11 +120,28 @@ class PriceConfig(Section):
     """Tokens read from the provider's prompt cache; by default as `input`."""
 
 
+class BatchConfig(Section):
+    """How calls become batches, for endpoints with OpenAI's files and batches."""
+
+    size: int = Field(10_000, ge=1, le=50_000)
+    """Requests that are sent without waiting for more."""
+    send_delay_s: float = Field(15, gt=0)
+    """What has been collected is sent when no call has come for so many seconds."""
+    poll_s: float = Field(15, gt=0)
+    """Seconds between the first two looks at a batch; later ones are up to eight times as far apart."""
+    window: str = "24h"
+    """What the provider is asked to stay within; OpenAI takes 24h only."""
+    discount: float = Field(0.5, ge=0, le=1)
+    """What a batch costs, as a share of `price`."""
+
+
 class ModelConfig(Section):
     model: str
-    """`openai/NAME`, `local/NAME`, `local/PATH.gguf`, `scripted/PATH.yaml`; any name with a `base_url`."""
+    """`openai/NAME`, `PROVIDER/NAME` (through LiteLLM), `local/NAME`, `local/PATH.gguf`, `scripted/PATH.yaml`; any name
+    with a `base_url`."""
     base_url: Annotated[str | None, AfterValidator(lambda url: _without_credentials(url))] = None
-    """Root of an endpoint that speaks chat completions, such as http://127.0.0.1:8000/v1."""
+    """Root of an endpoint that speaks chat completions, such as http://127.0.0.1:8000/v1; one that speaks a provider's
+    own protocol where the model is `litellm/PROVIDER/NAME`."""
     api_key_env: str | None = None
     """Name of the environment variable that holds the key; keys themselves never stand here."""
     max_tokens: int | None = Field(None, gt=0)
@@ -134,7 +157,19 @@ class ModelConfig(Section):
     context: int = Field(4096, gt=0)
     """Tokens per slot of a local model."""
     price: PriceConfig | None = None
-    """Needed for `budget.usd`; without it the cost is unknown, not zero."""
+    """By default what LiteLLM's table says, for OpenAI's own endpoint and LiteLLM's providers, if LiteLLM is installed.
+    Otherwise the cost is unknown, not zero, and `budget.usd` needs it."""
+    rpm: float | None = Field(None, gt=0)
+    """Calls per minute at most; how many are in flight is found out."""
+    tpm: float | None = Field(None, gt=0)
+    """Tokens per minute at most, input and output together."""
+    hedge: float | None = Field(0.95, ge=0.5, lt=1)
+    """Quantile of the model's latency after which a slow call is sent a second time, where budget and slots are to
+    spare; null is never."""
+    outage_minutes: float = Field(10, ge=0)
+    """How long to wait for an endpoint that has answered before and is down now, or refuses calls (429)."""
+    batch: Annotated[BatchConfig | None, BeforeValidator(lambda value: _switched(value))] = None
+    """Send calls to the provider's batch API: half the price, answered within a day. `true`, or an object."""
 
 
 def _without_credentials(url: str | None) -> str | None:
@@ -146,8 +181,17 @@ def _without_credentials(url: str | None) -> str | None:
     return url
 
 
+def _switched(value: Any) -> Any:
+    """`true` is a section with its defaults, `false` none."""
+    return value if not isinstance(value, bool) else {} if value else None
+
+
 def _named(value: Any, key: str) -> Any:
     return {key: value} if isinstance(value, str) else value
+
+
+def _reviews(value: Any) -> Any:
+    return {"from": "store"} if value == "store" else value
 
 
 NamedModel = Annotated[ModelConfig, BeforeValidator(lambda value: _named(value, "model"))]
@@ -155,7 +199,7 @@ NamedModel = Annotated[ModelConfig, BeforeValidator(lambda value: _named(value, 
 
 class ModelsConfig(Section):
     task: NamedModel
-    """Answers the examples."""
+    """Answers the examples; `command` where `program` does, which may be left out."""
     judge: NamedModel | None = None
     """Judges the answers, for judges that are language models."""
     meta: NamedModel | None = None
@@ -178,6 +222,23 @@ NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: _named(value, 
 ProposerName = Literal["rewrite", "edit", "rules", "demos"]
 
 
+class ReviewsConfig(Section):
+    """Comments that were approved in the store; `reviews: store` is all of them."""
+
+    model_config = ConfigDict(validate_by_name=True, serialize_by_alias=True)
+
+    source: Literal["store"] = Field("store", alias="from")
+    """Where they are."""
+    repo: str | None = None
+    """OWNER/REPO that they were said in; by default any. Rules that were added by hand count everywhere."""
+    paths: tuple[str, ...] = ()
+    """Files that they were said about (`*`, `**`, `?`), such as 'prompts/**'; by default any. What was said about no
+    file counts too."""
+    auto_approve: Literal["trusted"] | None = None
+    """`trusted` allows `promptlearn feedback approve --auto-approve trusted`, which approves what looks like a rule by
+    people with write permission without anybody reading it."""
+
+
 class SearchConfig(Section):
     proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
     """By default all that can work: `rules` and `demos`, and `rewrite` and `edit` where `models.meta` is set."""
@@ -191,16 +252,42 @@ class SearchConfig(Section):
     """Stop after so many rounds in a row without an accepted candidate."""
     drafts: int = Field(4, ge=1, le=64)
     """Candidates proposed per round."""
+    pipeline_depth: int = Field(2, ge=1, le=64)
+    """Rounds in flight at the same time; a round sees the search as it was so many commits before it. 1 is one after
+    the other."""
+    spare: float = Field(0.1, ge=0, lt=1)
+    """Part of every cap that the search leaves for speed: for rows that run ahead of a decision which makes them
+    superfluous, second copies of slow calls, and failed attempts. More of it keeps more slots busy."""
     minibatch: int = Field(8, ge=1)
     """Train rows that a round learns from and gates its candidates on."""
     alpha: float = Field(0.05, gt=0, lt=1)
     """Level at which a candidate that is no better is accepted, however often the race looks."""
+    guard: bool = True
+    """Keep the prompt in charge where a winner loses what approved reviews have taught it."""
     prune: bool = True
     """At the end, leave out each rule and demonstration in turn and keep what is worth its tokens."""
     max_error_share: float = Field(0.2, ge=0, le=1)
     """The run stops when more than this share of its examples fail."""
     feedback_tokens: int = Field(2000, gt=0)
     """Upper bound of the critique that a proposer reads."""
+
+
+class RoleBudgetConfig(Section):
+    """Caps over one role; its calls are capped by `task_calls` and its like."""
+
+    usd: float | None = Field(None, gt=0)
+    """US dollars; needs the price of the role's model."""
+    tokens: int | None = Field(None, gt=0)
+    """Input and output together."""
+
+
+class RoleBudgetsConfig(Section):
+    task: RoleBudgetConfig = RoleBudgetConfig()
+    """Answers to examples."""
+    judge: RoleBudgetConfig = RoleBudgetConfig()
+    """Judgements by language models."""
+    meta: RoleBudgetConfig = RoleBudgetConfig()
+    """Rewrites by language models."""
 
 
 class BudgetConfig(Section):
@@ -220,6 +307,86 @@ class BudgetConfig(Section):
     """Rewrites by language models."""
     minutes: float | None = Field(None, gt=0)
     """Working time, that of interrupted stretches included."""
+    roles: RoleBudgetsConfig = RoleBudgetsConfig()
+    """Dollars and tokens of one role by itself, such as `judge: {usd: 2}`."""
+
+
+class ProcessLimitsConfig(Section):
+    """What each process of a command may take; null is no limit."""
+
+    cpu_s: float | None = Field(600, gt=0)
+    """Seconds of processor time."""
+    memory_mb: int | None = Field(4096, gt=0)
+    """Private memory in MiB; Linux only."""
+    file_mb: int | None = Field(512, gt=0)
+    """Size of any one file that it writes, in MiB."""
+    processes: int | None = Field(1024, gt=0)
+    """More than the user has when the run begins; has no power over root."""
+
+
+class ProgramConfig(Section):
+    """A command instead of a chat completion: a coding agent, or anything else that reads a prompt from a file."""
+
+    command: str | tuple[str, ...]
+    """Words, or a line that is split as a shell would, and given to none. A word that names a file beside the
+    configuration, and none in `repo`, means that file."""
+    repo: Path | None = None
+    """Folder of which every rollout gets a copy, without what git ignores; by default an empty one."""
+    prompt_path: str | None = None
+    """Where the prompt is written in the copy; by default where it stands in `repo`, else AGENTS.md."""
+    check: str | tuple[str, ...] = ()
+    """Run afterwards in the copy, such as `pytest -q`; it alone sees expected answers."""
+    junit: str | None = None
+    """Where the check leaves a JUnit file, in the copy."""
+    timeout_s: float = Field(600, gt=0)
+    """Seconds for the command, and as many for the check."""
+    env: tuple[str, ...] = ()
+    """Names of environment variables that the command gets, such as its model's key; the check gets none."""
+    cwd: str = "."
+    """Folder of the copy in which both run."""
+    output_bytes: int = Field(200_000, ge=1000)
+    """Of the command's output that are kept; the middle of a longer one is left out."""
+    network: bool = True
+    """False: no network but its own loopback; Linux only."""
+    shell: bool = False
+    """Give `command` and `check`, each a line then, to /bin/sh."""
+    git: bool = False
+    """Make each copy a git repository of its own, with one commit."""
+    limits: ProcessLimitsConfig = ProcessLimitsConfig()
+    """What each process may take."""
+    version: str | int = ""
+    """Change it with whatever changes the command and stands neither in its words, nor in files that they name, nor in
+    `repo`, so that what the old one did is not found again."""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> ProgramConfig:
+        if self.shell and not (isinstance(self.command, str) and isinstance(self.check or "", str)):
+            raise ValueError("with shell: true, command and check are lines of text, not lists of words")
+        if not any(word.strip() for word in self.words(self.command)):
+            raise ValueError("command is empty; name a program and its arguments, such as [python, agent.py]")
+        self.words(self.check)
+        return self
+
+    def words(self, line: str | tuple[str, ...]) -> tuple[str, ...]:
+        """A command or check as the words that are run. Raises ValueError for a line that is not closed."""
+        if not isinstance(line, str) or not line.strip():
+            return tuple(line)
+        return ("/bin/sh", "-c", line) if self.shell else tuple(shlex.split(line))
+
+    def resolve(self, folder: Path) -> ProgramConfig:
+        """The same with absolute paths."""
+        repo = None if self.repo is None else folder / self.repo
+        update: dict[str, Any] = {"repo": repo}
+        if not self.shell:
+            for key, line in (("command", self.command), ("check", self.check)):
+                update[key] = tuple(_beside(word, folder, repo) for word in self.words(line))
+        return self.model_copy(update=update)
+
+
+def _beside(word: str, folder: Path, repo: Path | None) -> str:
+    """The file beside the configuration that a word names, unless the repository has one of that name."""
+    is_file = bool(word.strip("./")) and (folder / word).is_file()
+    return str(folder / word) if is_file and not (repo is not None and (repo / word).exists()) else word
 
 
 class Config(Section):
@@ -233,16 +400,32 @@ class Config(Section):
     """Who answers, who judges, who writes."""
     contract: ContractConfig = ContractConfig()
     """What no rewrite may break."""
-    reviews: Path | None = None
-    """JSON list of reviewers' comments; only approved ones by trusted authors are used."""
+    reviews: Annotated[Path | ReviewsConfig | None, BeforeValidator(lambda value: _reviews(value))] = None
+    """JSON list of reviewers' comments, `store`, or an object; only approved ones by trusted authors are used."""
     judges: tuple[NamedJudge, ...] = ()
     """By default `label_set` where the expected values are labels, else `correctness` or `normalized_match`."""
     search: SearchConfig = SearchConfig()
     """How to look for a better prompt."""
     budget: BudgetConfig = BudgetConfig()
     """What it may take."""
+    program: ProgramConfig | None = None
+    """A command that answers instead of `models.task`."""
     store: str | None = None
     """SQLAlchemy URL or path; by default .promptlearn/store.db in the working directory."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _command_answers(cls, content: Any) -> Any:
+        models = content.get("models", {}) if isinstance(content, dict) and content.get("program") else None
+        return {**content, "models": {"task": COMMAND, **models}} if isinstance(models, dict) else content
+
+    @model_validator(mode="after")
+    def _one_answers(self) -> Config:
+        if self.program is None and self.models.task.model == COMMAND:
+            raise ValueError("`models.task` is `command`, and there is no `program` that says which")
+        if self.program is not None and self.models.task.model != COMMAND:
+            raise ValueError("`models.task` is not asked where `program` runs a command; leave it out")
+        return self
 
     def resolve(self, folder: Path) -> Config:
         """The same configuration with absolute paths."""
@@ -258,10 +441,12 @@ class Config(Section):
                 }
             ),
         }
-        if self.reviews is not None:
+        if isinstance(self.reviews, Path):
             update["reviews"] = folder / self.reviews
         if self.store is not None and "://" not in self.store:
             update["store"] = str(folder / self.store)
+        if self.program is not None:
+            update["program"] = self.program.resolve(folder)
         return self.model_copy(update=update)
 
 
@@ -286,23 +471,28 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:
 
     Raises ConfigError naming file and key.
     """
+    missing = f"no configuration at {path}; make one with `promptlearn init`, or name yours with --config"
+    content = read_mapping(path, missing, "it needs the keys prompt, data and models (see `promptlearn init`)")
+    return parse_config(with_overrides(content, overrides), str(path)).resolve(path.resolve().parent)
+
+
+def read_mapping(path: Path, missing: str, needs: str) -> dict[str, Any]:
+    """The keys of a YAML file. Raises ConfigError: `missing` where it is not there, `needs` where it has no keys."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise ConfigError(
-            f"no configuration at {path}; make one with `promptlearn init`, or name yours with --config"
-        ) from None
+        raise ConfigError(missing) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(f"{path} can not be read: {reason}; name a YAML file with --config") from None
+        raise ConfigError(f"{path} can not be read: {reason}; name a YAML file") from None
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {_yaml_problem(error)}") from None
     if not isinstance(content, dict):
         holds = "is empty" if content is None else f"holds a {type(content).__name__}"
-        raise ConfigError(f"{path} {holds}; it needs the keys prompt, data and models (see `promptlearn init`)")
-    return parse_config(with_overrides(content, overrides), str(path)).resolve(path.resolve().parent)
+        raise ConfigError(f"{path} {holds}; {needs}")
+    return content
 
 
 def with_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -315,11 +505,16 @@ def with_overrides(content: dict[str, Any], overrides: tuple[str, ...]) -> dict[
 
 def parse_config(content: dict[str, Any], where: str = "configuration") -> Config:
     """Check a configuration that is already in memory; paths stay as they are."""
+    return parse_section(Config, content, where)
+
+
+def parse_section(section: type[S], content: dict[str, Any], where: str) -> S:
+    """Check a file that people write, whose keys are those of `section`. Raises ConfigError naming keys."""
     try:
-        return Config.model_validate(content)
+        return section.model_validate(content)
     except ValidationError as error:
         problems = {_place(problem): problem for problem in reversed(error.errors(include_url=False))}
-        words = [_explain(problem) for problem in reversed(problems.values())]
+        words = [_explain(problem, section) for problem in reversed(problems.values())]
         raise ConfigError(f"{where}: {'; '.join(words[:3])}") from None
 
 
@@ -346,11 +541,11 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return where + str(error.problem)
 
 
-def _explain(problem: Any) -> str:
+def _explain(problem: Any, root: type[Section]) -> str:
     place = list(_place(problem))
     key = ".".join(place)
     if problem["type"] == "extra_forbidden":
-        known = _keys_beside(place)
+        known = _keys_beside(place, root)
         close = difflib.get_close_matches(place[-1], known, n=1)
         hint = f"; did you mean `{close[0]}`?" if close else f"; known here: {', '.join(known)}" if known else ""
         return f"unknown key `{key}`{hint}"
@@ -360,14 +555,14 @@ def _explain(problem: Any) -> str:
     shown = f", not {given!r:.60}" if given is None or isinstance(given, str | int | float) else ""
     wanted = _WANTED.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     if problem["type"] == "model_type":
-        wanted += f": {', '.join(_keys_beside([*place, '']))}"
+        wanted += f": {', '.join(_keys_beside([*place, ''], root))}"
     return f"`{key}`: {wanted}{shown}" if key else f"{wanted}{shown}"
 
 
-def _keys_beside(place: list[str]) -> list[str]:
+def _keys_beside(place: list[str], root: type[Section]) -> list[str]:
     """Keys that the section of `place` knows."""
-    section: Any = Config.model_json_schema()
-    definitions = section["$defs"]
+    section: Any = root.model_json_schema()
+    definitions = section.get("$defs", {})
     for part in place[:-1]:
         node = section.get("properties", {}).get(part) or section.get("items") or {}
         options = [node, *node.get("anyOf", []), node.get("items", {})]
@@ -380,6 +575,15 @@ def _override(content: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ConfigError(f"`--set {override}` is not KEY=VALUE, such as search.seed=3")
+    try:
+        parsed = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"`--set {override}`: the value is not YAML; put it in quotes: {key}='\"…\"'") from None
+    put_key(content, key, parsed, f"--set {override}")
+
+
+def put_key(content: dict[str, Any], key: str, value: Json, said: str) -> None:
+    """Set a dotted key of a document. Raises ConfigError quoting what was `said` where the way there is no section."""
     *path, last = key.split(".")
     node = content
     for part in path:
@@ -388,12 +592,9 @@ def _override(content: dict[str, Any], override: str) -> None:
             below = {"file" if part == "prompt" else "model": below}
         node[part] = below = {} if below is None else below
         if not isinstance(below, dict):
-            raise ConfigError(f"`--set {override}`: `{part}` holds a value, not keys")
+            raise ConfigError(f"`{said}`: `{part}` holds a value, not keys")
         node = below
-    try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"`--set {override}`: the value is not YAML; put it in quotes: {key}='\"…\"'") from None
+    node[last] = value
 
 
 def json_schema() -> dict[str, Any]:

@@ -9,32 +9,38 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from promptlearn import __version__
+from promptlearn.attempts import counts_itself
 from promptlearn.config import JudgeConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Judge, Member, Panel, judge_needs_model, load_judge_file, open_judge
-from promptlearn.ledger import Budget, Charge, Ledger
+from promptlearn.ledger import Budget, Charge, Ledger, RoleCap
+from promptlearn.limits import Limits
 from promptlearn.metered import MeteredModel
 from promptlearn.models.base import Model
+from promptlearn.models.batch import BatchModel
 from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer import Optimizer, Search
-from promptlearn.programs import ChatProgram
+from promptlearn.optimizer.allowance import Allowance, spare_rows
+from promptlearn.optimizer.guarding import Guarding, adopted, review_guards
+from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
 from promptlearn.proof import Proof, measure, prove
 from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
-from promptlearn.records import ROLES, Candidate, Example, Json, Prompt, Review, Role, Split, Usage, fingerprint
+from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
 from promptlearn.result import Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
+from promptlearn.scheduler import Pool, Slots, Spare
 from promptlearn.store import Store
 from promptlearn.store.rows import EVALUATION, RunState
 
@@ -70,12 +76,20 @@ class Job:
     """Empty: all that can work."""
     search: SearchConfig = field(default_factory=SearchConfig)
     budget: Budget = field(default_factory=Budget)
+    limits: Mapping[Role, Limits] = field(default_factory=dict)
+    """How fast each role's model may be called, where that is not found out alone."""
     folder: Path = Path()
     """Where paths of the user's own Python judges start."""
     secrets: tuple[str, ...] = field(default=(), repr=False)
     """Keys that must reach no store, log or judge (invariant 10)."""
     described: Json = None
     """The configuration as it is stored with the run; without it, a description of the parts."""
+    program: ProgramSource | None = None
+    """What runs the prompt, asking `task`; None: one chat completion."""
+    guards: tuple[Guard, ...] = ()
+    """What earlier runs on this prompt learned from reviewers, beside what `reviews` ask for."""
+    scope: str = ""
+    """What the store calls the prompt, so that later runs find what this one learned; empty: they do not."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,7 +104,7 @@ class Job:
         unused = [review.id for review in self.reviews if review not in usable(self.reviews)]
         if unused:
             found.append(f"{len(unused)} reviews are not approved or not by trusted authors, and not used")
-        return tuple(found)
+        return (*found, *(self.program.warnings if self.program else ()))
 
     def digest(self) -> str:
         """What makes two runs the same: everything but budget, concurrency and where things are stored."""
@@ -101,7 +115,9 @@ class Job:
         kept = [list(contract.locked), contract.max_tokens, contract.output_schema]
         proposers = [name if isinstance(name, str) else name.name for name in self.proposer_names()]
         reviews = [[review.body, review.suggestion] for review in usable(self.reviews)]
-        return fingerprint([self.prompt.digest, kept, self.dataset.digest, models, judges, proposers, search, reviews])
+        parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, proposers, search, reviews]
+        parts += [[guard.id, *guard.examples] for guard in self.guards]
+        return fingerprint([*parts, *([self.program.identity] if self.program else [])])
 
     def models(self) -> dict[Role, Model]:
         found: dict[Role, Model | None] = {"task": self.task, "judge": self.judge, "meta": self.meta}
@@ -112,20 +128,40 @@ class Job:
 
         `learns=False` is for a job that only measures its prompt.
         """
+        self._check_caps()
         self._check_prices()
-        panel = Panel([_member(spec, self, self.judge) for spec in self.judges])
-        panel.check(self.dataset.examples)
+        self.panel(self.judge).check(self.dataset.examples)
         if learns and self.search.rounds:
             self._check_search()
 
+    def panel(self, model: Model | None) -> Panel:
+        """The judges, opened; those that are language models ask `model`."""
+        return Panel([_member(spec, self, model) for spec in self.judges])
+
     def _check_prices(self) -> None:
-        if self.budget.usd is not None:
-            unknown = [model.name for role, model in self.models().items() if model.price is None]
-            if unknown:
-                raise ConfigError(
-                    f"budget.usd is set, and nobody knows the price of {', '.join(unknown)}; "
-                    "give `price: {input: …, output: …}` (US dollars per million tokens) to that model, or cap tokens"
-                )
+        capped = [role for role, cap in self.budget.roles.items() if self.budget.usd is None and cap.usd is not None]
+        key = f"budget.roles.{capped[0]}.usd" if capped else "budget.usd"
+        roles = ROLES if self.budget.usd is not None else capped
+        unknown = [model.name for role, model in self.models().items() if role in roles and model.price is None]
+        if unknown:
+            raise ConfigError(
+                f"{key} is set, and nobody knows the price of {', '.join(unknown)}; "
+                "give `price: {input: …, output: …}` (US dollars per million tokens) to that model, or cap tokens"
+            )
+
+    def _check_caps(self) -> None:
+        """A command spends on models of its own what nobody can tell before it has."""
+        if not counts_itself(self.task):
+            return
+        budget, own = self.budget, self.budget.roles.get("task", RoleCap())
+        tokens = {"tokens": budget.tokens, "roles.task.tokens": own.tokens}
+        caps = {"usd": budget.usd, "roles.task.usd": own.usd, **tokens}
+        key = next((key for key, cap in caps.items() if cap is not None), None)
+        if key is not None:
+            raise ConfigError(
+                f"budget.{key} is set, and nobody knows what {self.task.name} spends on models of its own before it "
+                "has spent it; cap task_calls or minutes, and judge and meta under budget.roles"
+            )
 
     def _check_search(self) -> None:
         names = self.proposer_names()
@@ -164,39 +200,62 @@ class Bench:
     panel: Panel
     proposers: list[Proposer]
     log: RunLog
+    guarding: Guarding
 
 
 @asynccontextmanager
 async def _bench(
-    job: Job, run: str, observer: Observer, stopping: Callable[[], bool], minutes_before: float
+    job: Job, run: str, observer: Observer, stopping: Callable[[], bool], minutes_before: float, slots: Slots | None
 ) -> AsyncIterator[Bench]:
     """Models metered, judges and proposers opened; models are closed at the end."""
+    log = RunLog(job.store, run, observer)
     ledger = Ledger(job.budget, minutes_before=minutes_before)
-    slots = asyncio.Semaphore(job.search.concurrency)
+    slots = slots or Slots(_width(job))
+    pool = Pool(slots, Spare(spare_rows(job.budget, job.llm_judges(), job.search.spare)), stopping)
+    for model in job.models().values():
+        if isinstance(model, BatchModel):
+            model.attach(job.store.batches, lambda progress: log.show("batch", **asdict(progress)), stopping)
     metered = {
-        role: MeteredModel(model, role, job.store.journal, ledger, slots, RetryPolicy(), stopping)
+        role: MeteredModel(
+            model,
+            role,
+            job.store.journal,
+            ledger,
+            slots,
+            RetryPolicy(),
+            stopping,
+            limits=job.limits.get(role, Limits()),
+            may_hedge=pool.spare.copy,
+            notice=lambda text: log.show("waiting", message=text),
+        )
         for role, model in job.models().items()
     }
-    log = RunLog(job.store, run, observer)
-    panel = Panel([_member(spec, job, metered.get("judge")) for spec in job.judges])
+    panel = job.panel(metered.get("judge"))
     evaluator = Evaluator(
-        ChatProgram(metered["task"]),
+        job.program.open(metered["task"]) if job.program else ChatProgram(metered["task"]),
         panel,
-        width=job.search.concurrency,
+        pool=pool,
         max_error_share=job.search.max_error_share,
         recorder=log,
         on_row=lambda row: log.show("row", score=row.score, **_spent(ledger)),
-        stopping=stopping,
     )
     proposers = [
         open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
         for proposer in job.proposer_names()
     ]
     try:
-        yield Bench(job, ledger, evaluator, panel, proposers, log)
+        yield Bench(job, ledger, evaluator, panel, proposers, log, _guarding(job, metered.get("judge")))
     finally:
+        await evaluator.drain()
         for model in metered.values():
             await model.close()
+
+
+def _guarding(job: Job, model: Model | None) -> Guarding:
+    if not job.search.guard:
+        return Guarding((), job.dataset)
+    asked = review_guards(usable(job.reviews), job.prompt.contract.variables)
+    return Guarding([*job.guards, *asked], job.dataset, model, job.secrets)
 
 
 def _judge_digest(judge: Judge | JudgeConfig) -> Json:
@@ -216,9 +275,20 @@ def _member(spec: JudgeSpec, job: Job, model: Model | None) -> Member:
     return Member(judge, spec.weight, spec.veto)
 
 
-async def run_job(job: Job, observer: Observer = nobody, stopping: Callable[[], bool] = lambda: False) -> RunResult:
+def _width(job: Job) -> int:
+    """Calls in flight at a time; a model that sends batches wants many."""
+    return max(job.search.concurrency, *(getattr(model, "prefers_in_flight", 0) for model in job.models().values()))
+
+
+async def run_job(
+    job: Job,
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+    slots: Slots | None = None,
+) -> RunResult:
     """Learn a better prompt and prove it, or go on with the run of the same job that was killed or stopped.
 
+    Jobs that run side by side share `slots`; without them the job has as many as its concurrency says.
     Raises PromptlearnError; whatever was paid for is in the store then, and the same call goes on from there.
     """
     started = time.monotonic()
@@ -236,7 +306,7 @@ async def run_job(job: Job, observer: Observer = nobody, stopping: Callable[[], 
         minutes = row.active_seconds / 60 if row else 0.0
         heartbeat = asyncio.create_task(_beat(job.store, run))
         try:
-            async with _bench(job, run, observer, stopping, minutes) as bench:
+            async with _bench(job, run, observer, stopping, minutes, slots) as bench:
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
             await _note_end(job.store, run, error)
@@ -260,9 +330,19 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     reads = 2 * len(job.dataset.test)
     ledger.hold("task", Charge(reads))
     ledger.hold("judge", Charge(reads * job.llm_judges()))
-    search = await Optimizer(
-        job.prompt, job.dataset, bench.evaluator, bench.proposers, ledger, log, job.search, usable(job.reviews)
-    ).learn()
+    optimizer = Optimizer(
+        job.prompt,
+        job.dataset,
+        bench.evaluator,
+        bench.proposers,
+        ledger,
+        Allowance(job.budget, job.llm_judges(), kept=reads, spare=job.search.spare),
+        log,
+        job.search,
+        usable(job.reviews),
+        bench.guarding,
+    )
+    search = await optimizer.learn()
     ledger.release()
     # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
     times = await job.store.read_test(run, f"final/{search.incumbent.digest}")
@@ -271,7 +351,10 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     )
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
     usage = {role: ledger.usage(role) for role in ROLES}
-    return _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started)
+    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started)
+    if result.decision == "improved" and job.scope:
+        await job.store.guards.keep(adopted(optimizer.standings, result.prompt, job.scope, run))
+    return result
 
 
 def _result(
@@ -336,8 +419,9 @@ async def evaluate_job(
     split: Split | None = None,
     observer: Observer = nobody,
     stopping: Callable[[], bool] = lambda: False,
+    slots: Slots | None = None,
 ) -> Evaluation:
-    """Measure the job's prompt on one split, or on all rows; learns nothing.
+    """Measure the job's prompt on one split, or on all rows; learns nothing. `slots` as in `run_job`.
 
     Reading the test split is recorded (invariant 5). Raises PromptlearnError.
     """
@@ -349,7 +433,7 @@ async def evaluate_job(
     run = await job.store.start_run(job.described or {}, EVALUATION + job.digest(), versions(), job.search.seed)
     with job.store.lock_run(run):
         try:
-            async with _bench(job, run, observer, stopping, 0.0) as bench:
+            async with _bench(job, run, observer, stopping, 0.0, slots) as bench:
                 counts = {name: len(rows) for name, rows in wanted}
                 await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[])
                 await bench.log.candidate(Candidate(job.prompt, parents=(), proposer="baseline"))
@@ -372,7 +456,7 @@ async def evaluate_job(
 def versions() -> dict[str, str]:
     """What the run was made with."""
     found = {"promptlearn": __version__, "python": sys.version.split()[0]}
-    for package in ("aiohttp", "pydantic", "scipy", "sqlalchemy", "xllamacpp"):
+    for package in ("aiohttp", "litellm", "openai", "pydantic", "scipy", "sqlalchemy", "xllamacpp"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -67,7 +67,7 @@ def remote(url: str, **more: Any) -> str:
         ("search.seed=many", "`search.seed`: Input should be a valid integer"),
         ("search.proposers=[rewrite]", "rewrite needs a language model; set models.meta"),
         ("models.task=openai/gpt-5-mini", "the environment variable OPENAI_API_KEY that holds its API key is not set"),
-        ("models.task=nobody/knows", "model 'nobody/knows' is not known: possible are openai/NAME"),
+        ("models.task=nobody/knows", "model nobody/knows: LiteLLM knows no provider 'nobody'; known are anthropic"),
         ("models.task=scripted/nope.yaml", "no script at"),
         ("budget.task_calls=5", "budget.task_calls = 5 is too small"),
         ("reviews=nope.json", "no reviews at"),
