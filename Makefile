@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast check format clean
+.PHONY: demo test test-fast check format bench clean
 
 demo: .venv/demo.stamp
 	$(BIN)/promptlearn models pull smollm2-135m-instruct
@@ -25,6 +25,15 @@ format: .venv/dev.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Against peers, which have an environment of their own; see docs/performance.md.
+bench: .venv/bench.stamp
+	.venv/bench/bin/python benchmarks/search.py
+	.venv/bench/bin/python benchmarks/throughput.py
+	.venv/bench/bin/python benchmarks/overshoot.py
+	.venv/bench/bin/python benchmarks/kills.py
+	.venv/bench/bin/python benchmarks/store.py
+	.venv/bench/bin/python benchmarks/determinism.py
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -35,6 +44,11 @@ format: .venv/dev.stamp
 .venv/dev.stamp: .venv/bin/python pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[dev]'
 	touch $@ .venv/demo.stamp
+
+.venv/bench.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
+	touch $@
 
 clean:
 	rm -rf .venv dist build
