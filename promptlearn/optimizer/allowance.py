@@ -136,7 +136,7 @@ class Allowance:
         needed = min(most, max(least, MARGIN * self._committed.rows / rounds)) if rounds else most
         if self._open and (unknown or left < needed):
             return False
-        if number and 2 * left < needed:
+        if number and needed and 2 * left < needed:
             raise BudgetSpent(self._message(ceil(needed), max(0, left), NOTHING))
         self._open[number] = Grant(0.0 if unknown else max(0.0, min(needed, left)))
         return True
