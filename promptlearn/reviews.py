@@ -1,8 +1,10 @@
-"""Reviewers' comments from a JSON file. Knows which of them may be used, not what they are used for."""
+"""Reviewers' comments from a JSON file, which of them may be used (not what for), and what a pattern of paths means."""
 
 from __future__ import annotations
 
 import json
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -60,3 +62,17 @@ def load_reviews(path: Path) -> tuple[Review, ...]:
 def usable(reviews: tuple[Review, ...]) -> tuple[Review, ...]:
     """Approved comments by trusted authors: nothing else reaches a prompt (invariant 9)."""
     return tuple(review for review in reviews if review.trusted and review.state == "approved")
+
+
+def path_matches(path: str, glob: str) -> bool:
+    """Whether a pattern means a file: `*` and `?` stay within a folder, `**` does not; a folder means all in it."""
+    return bool(path_pattern(glob).fullmatch(path))
+
+
+@lru_cache(maxsize=256)
+def path_pattern(glob: str) -> re.Pattern[str]:
+    """What `path_matches` matches with."""
+    glob = glob.removeprefix("./")
+    glob = f"{glob}**" if glob.endswith("/") else glob
+    known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile("".join(known.get(piece) or re.escape(piece) for piece in re.split(r"(\*\*/?|\*|\?)", glob)))

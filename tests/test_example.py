@@ -45,7 +45,7 @@ def test_its_splits_do_not_leak() -> None:
 def test_its_configuration_prompt_and_reviews_open() -> None:
     config = load_config(FOLDER / "promptlearn.yaml")
     assert read_prompt(config.prompt.file).format == "chat"
-    assert config.reviews is not None
+    assert isinstance(config.reviews, Path)
     reviews = load_reviews(config.reviews)
     assert len(usable(reviews)) == 5
     assert any(not review.trusted for review in reviews)

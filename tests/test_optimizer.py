@@ -137,7 +137,7 @@ def test_a_dollar_cap_without_prices_is_refused(tmp_path: Path) -> None:
     """Invariant 1: an unknown price with a dollar cap is refused before the first call."""
 
     class Priceless(ScriptedModel):
-        price = None  # type: ignore[assignment]
+        price = None
 
     with pytest.raises(ConfigError, match="nobody knows the price"):
         learn(tmp_path, task=Priceless(synthetic.answer, identity="priceless"), budget=Budget(usd=1))

@@ -13,7 +13,22 @@ from typing import Annotated, cast
 import typer
 
 from promptlearn import __version__
-from promptlearn.cli import evaluate, look, models, run, start
+from promptlearn.cli import (
+    batch,
+    cache,
+    evaluate,
+    feedback,
+    feedback_classify,
+    feedback_decide,
+    feedback_take,
+    github,
+    github_propose,
+    github_serve,
+    look,
+    models,
+    run,
+    start,
+)
 from promptlearn.errors import PromptlearnError
 
 INTERRUPTED = 130
@@ -32,8 +47,17 @@ app = typer.Typer(
 start.register(app)
 run.register(app)
 evaluate.register(app)
+batch.register(app)
 look.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
+github_propose.register(github.app)
+github_serve.register(github.app)
+app.add_typer(github.app, name="github")
+feedback_decide.register(feedback.app)
+feedback_take.register(feedback.app)
+feedback_classify.register(feedback.app)
+app.add_typer(feedback.app, name="feedback")
 
 
 def _print_version(wanted: bool) -> None:

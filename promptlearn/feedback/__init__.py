@@ -1,4 +1,8 @@
-"""Critiques in, failure modes out. Knows verdicts and examples; knows no model, no file and no proposer."""
+"""Words in, what to learn from out: judges' critiques as failure modes, reviewers' comments as rules.
+
+Knows verdicts, comments and examples; asks no model but one that is passed in, and knows no proposer. `failure_modes`
+reads verdicts; `survey`, `classify` and `approved_reviews` read comments.
+"""
 
 from promptlearn.feedback.digest import JudgedRow, failure_modes
 

@@ -10,7 +10,6 @@ three lists of news, and reads again only the pull requests that they name. Noth
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from promptlearn.errors import ForgeError, Interrupted, UsageError
 from promptlearn.forge.base import Batch, Forge, Scope
 from promptlearn.forge.sanitize import sanitize
 from promptlearn.forge.trust import Permissions, Policy, judge, needs_permission
+from promptlearn.reviews import path_pattern
 
 if TYPE_CHECKING:
     from promptlearn.store.feedback import Feedback
@@ -279,14 +279,3 @@ def parse_since(text: str) -> str:
         raise UsageError(f"{text!r} is no date; write one such as 2026-01-31 or 2026-01-31T12:00Z") from None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def path_pattern(glob: str) -> re.Pattern[str]:
-    """`*` and `?` stay within a folder, `**` does not; a folder's name stands for all that is in it."""
-    glob = glob.removeprefix("./")
-    glob = f"{glob}**" if glob.endswith("/") else glob
-    parts = []
-    for piece in re.split(r"(\*\*/?|\*|\?)", glob):
-        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-        parts.append(known.get(piece) or re.escape(piece))
-    return re.compile("".join(parts))

@@ -61,10 +61,11 @@ class FeedbackRow:
         return self.decision.digest == text_digest(self.received.text)
 
     def review(self) -> Review:
-        """As the record that proposers read. A suggested change is in it only as far as it stands in the text that was
-        approved: what a forge tells of it beside the text nobody has sanitised.
+        """As the record that proposers read. What a person worded comes without the comment's suggested change, which
+        is no part of what they approved.
         """
         comment = self.received.comment
+        worded = self.decision is not None and self.decision.text is not None
         return Review(
             id=self.ref,
             body=self.text,
@@ -72,7 +73,7 @@ class FeedbackRow:
             trusted=not self.received.dropped,
             state="pending" if self.state == "approved" and not self.usable else self.state,
             path=comment.path,
-            suggestion=next(iter(self.received.suggestions), None),
+            suggestion=None if worded else next(iter(self.received.suggestions), None),
             url=comment.url or None,
             created_at=comment.created_at or None,
         )

@@ -11,8 +11,9 @@ from pulling import pulled, stored
 
 from promptlearn.comments import Kept, Progress, Removal
 from promptlearn.errors import ForgeError, Interrupted, UsageError
-from promptlearn.forge.pull import parse_since, path_pattern
+from promptlearn.forge.pull import parse_since
 from promptlearn.forge.trust import Policy
+from promptlearn.reviews import path_pattern
 from promptlearn.store import Store, open_store
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from promptlearn.assets import asset_names
 from promptlearn.errors import AssetError, ConfigError
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing import PROPOSERS, Proposer, open_proposer
 from promptlearn.proposing.meta import INPUTS, MetaPrompt
 
 MODEL = ScriptedModel(["hello"])
+META_PROMPTS = ("rewrite", "edit")
 
 
 @pytest.mark.parametrize("name", PROPOSERS)
@@ -31,7 +31,7 @@ def test_an_unknown_name_lists_the_possible_ones() -> None:
         open_proposer("magic", model=MODEL)
 
 
-@pytest.mark.parametrize("name", asset_names("meta_prompts"))
+@pytest.mark.parametrize("name", META_PROMPTS)
 def test_every_shipped_meta_prompt_renders_with_and_without_its_material(name: str) -> None:
     meta = MetaPrompt.load(name)
     assert meta.name == name
@@ -43,7 +43,7 @@ def test_every_shipped_meta_prompt_renders_with_and_without_its_material(name: s
 
 
 def test_the_shipped_meta_prompts_use_what_is_declared() -> None:
-    for name in asset_names("meta_prompts"):
+    for name in META_PROMPTS:
         meta = MetaPrompt.load(name)
         assert all(f"{{{{ {value} }}}}" in meta.template for value in meta.inputs)
         assert meta.inputs <= INPUTS

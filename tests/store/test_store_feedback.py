@@ -98,9 +98,10 @@ async def test_decisions_are_remembered_with_who_took_them(store: Store) -> None
     assert (row.decision.by, row.decision.note) == ("carol", "good")
     review = row.review()
     assert (review.id, review.body, review.trusted, review.state) == (ref, "Always say please.", True, "approved")
-    assert (review.suggestion, review.path, review.author) == ("clean", "prompts/support.md", "ann")
+    assert (review.suggestion, review.path, review.author) == (None, "prompts/support.md", "ann")
     await store.feedback.decide(ref, "dismissed", "dave")
-    assert (await store.feedback.decide(ref, "pending", "dave")).decision is None
+    reopened = await store.feedback.decide(ref, "pending", "dave")
+    assert (reopened.decision, reopened.review().suggestion) == (None, "clean")
     assert [event.kind for event in store.feedback.events(ref)] == ["approved", "dismissed", "pending"]
 
 

@@ -1,0 +1,132 @@
+"""Asks a language model what a comment is, what rule it makes, and whether two rules say the same.
+
+Knows the three meta-prompts and how their replies are read; knows no endpoint, store or budget: whoever calls passes a
+Model, metered or not. Comments are data: each stands in a fence with a nonce of its call, and what comes back is a
+proposal that a person approves or not (invariant 9).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from promptlearn.assets import load_yaml_asset
+from promptlearn.comments import Received
+from promptlearn.errors import AssetError, ModelError
+from promptlearn.feedback.classify import KINDS, Classification, classify
+from promptlearn.feedback.distil import distil
+from promptlearn.feedback.prose import sentences, without_code
+from promptlearn.feedback.screen import addresses_machine, objections
+from promptlearn.feedback.statements import RELATIONS, Relation
+from promptlearn.hidden import visible
+from promptlearn.models.base import Model, Sampling
+from promptlearn.models.structured import Field, complete_fields
+from promptlearn.records import Message, Usage
+from promptlearn.redaction import redact
+from promptlearn.template import call_nonce, fence, render, template_variables
+
+_MAX_DIFF = 1500
+"""Characters of a diff's end that a model sees."""
+_NOTHING = frozenset({"", "none", "n/a", "no rule", "null"})
+
+_KIND = (
+    Field("reason", "string", "in one sentence: which words of the comment decide"),
+    Field("kind", KINDS, "what the comment is"),
+)
+_RULE = (Field("rule", "string", "the instruction, or: none"),)
+_RELATION = (
+    Field("reason", "string", "in one sentence: what both say, or where they differ"),
+    Field("relation", RELATIONS, "how the second rule stands to the first"),
+)
+
+
+class Question(BaseModel):
+    """One file of `meta_prompts/` that asks about comments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: int
+    inputs: frozenset[str]
+    system: str
+    template: str
+
+    @classmethod
+    def load(cls, use: str, folder: Path | None = None) -> Question:
+        """A shipped meta-prompt by its name, or a file by its path. Raises `AssetError`."""
+        try:
+            found = cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise AssetError(f"{use}: {where}: {first['msg']}; possible keys: {', '.join(cls.model_fields)}") from error
+        if missing := template_variables(found.template, use) - found.inputs:
+            raise AssetError(f"{use}: inputs lacks {', '.join(sorted(missing))}, which the template reads")
+        return found
+
+    def messages(self, material: Mapping[str, str]) -> tuple[Message, ...]:
+        """The chat messages of one call. The same material gives the same bytes, as the journal needs."""
+        shown = {name: redact(material.get(name, "")) for name in self.inputs}
+        nonce = call_nonce([shown[name] for name in sorted(shown)], f"{self.name}@{self.version}")
+        values = {name: fence(text, nonce, name) if text else "" for name, text in shown.items()}
+        asked = render(self.template, values, self.name)
+        return (Message("system", self.system.strip()), Message("user", asked.strip()))
+
+
+class Asker:
+    """A model that reads comments."""
+
+    def __init__(self, model: Model, folder: Path | None = None) -> None:
+        """`folder` holds meta-prompts of the user's own, by the names of the shipped ones. Raises `AssetError`."""
+        self._model = model
+        # A judgement, not a work of art: the same comment gets the same answer.
+        self._sampling = Sampling(max_tokens=model.sampling.max_tokens, temperature=0.0, seed=model.sampling.seed)
+        self._kind, self._rule, self._relation = (
+            Question.load(name, folder) for name in ("classify", "distil", "compare")
+        )
+        self.usage = Usage()
+        """What all calls so far cost."""
+
+    async def classify(self, received: Received, paths: tuple[str, ...] = ()) -> Classification:
+        """Kind and reason in the model's words, and its wording of the rule where there is one.
+
+        What needs no model is not asked: files out of scope, and words that speak to the machine. Raises `ModelError`.
+        """
+        plain = classify(received, paths)
+        if plain.kind == "out_of_scope" or not without_code(received.text).strip():
+            return plain
+        material = _material(received)
+        reply = await complete_fields(self._model, self._kind.messages(material), _KIND, self._sampling)
+        self.usage += reply.usage
+        kind, reason = reply.values["kind"], " ".join(visible(str(reply.values["reason"])).split())[:300]
+        rule = await self._distil(material) if kind == "rule" else plain.rule
+        by = f"{self._kind.name}@{self._kind.version} {self._model.name}"
+        return Classification(kind, reason, rule or plain.rule, by)
+
+    async def relation(self, first: str, second: str) -> Relation:
+        """Whether two rules say the same. Raises `ModelError`."""
+        messages = self._relation.messages({"first": first, "second": second})
+        reply = await complete_fields(self._model, messages, _RELATION, self._sampling)
+        self.usage += reply.usage
+        found: Relation = reply.values["relation"]
+        return found
+
+    async def _distil(self, material: Mapping[str, str]) -> str:
+        """The model's wording, or nothing where it has none that could stand in a prompt."""
+        try:
+            reply = await complete_fields(self._model, self._rule.messages(material), _RULE, self._sampling)
+        except ModelError as error:
+            if error.kind not in ("unparseable", "truncated"):
+                raise
+            return ""
+        self.usage += reply.usage
+        rule = distil(sentences(str(reply.values["rule"])))
+        unusable = objections(rule) or addresses_machine(rule)
+        return "" if rule.casefold().strip(" .'\"") in _NOTHING or unusable else rule
+
+
+def _material(received: Received) -> dict[str, str]:
+    comment = received.comment
+    return {"comment": received.text, "file": comment.path or "", "diff": visible(comment.hunk)[-_MAX_DIFF:]}
