@@ -104,7 +104,8 @@ def test_ten_kills_change_nothing_and_cost_only_what_was_in_flight(tmp_path: Pat
     paid.server.requests.clear()
 
     folder, rng = project(tmp_path / "killed", paid.url), random.Random(7)
-    moments = sorted(rng.sample(range(1, calls), 10))
+    # The killed run may need fewer calls than the whole one did: what runs ahead in vain depends on the clock.
+    moments = sorted(rng.sample(range(1, calls // 2), 10))
     for moment in moments:
         process = start(folder)
         while process.poll() is None and len(paid.asked) < moment:
