@@ -110,6 +110,7 @@ def test_a_killed_evaluation_goes_on_and_runs_only_what_was_under_way_twice(tmp_
     assert done.measure.n <= runs(tmp_path) <= done.measure.n + 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [1, 2])
 def test_ctrl_c_removes_every_copy_and_loses_no_outcome(tmp_path: Path, times: int) -> None:
     path = write_job(tmp_path, delay=0.3)
