@@ -22,8 +22,8 @@ _MOST_WORDS = 600
 """Characters of one rule or rationale."""
 
 _MARKUP = re.compile(r"[\\`*_{}\[\]()<>|~!#+&$^=-]")
-_MENTION = re.compile(r"@(?=[\w-])")
-_NUMBER = re.compile(r"(\\#|\bGH\\-)(?=\d)", re.IGNORECASE)
+_MENTION = re.compile(r"@(?=[\w\\-])")
+_NUMBER = re.compile(r"(\\#|\bGH\\-)(?=[\d\\])", re.IGNORECASE)
 _LISTED = re.compile(r"\A(\d{1,9})([.)])")
 _NAME = re.compile(r"[\w@.:/-]{1,120}", re.ASCII)
 _URL = re.compile(r"https?://[\w.-]+(?::\d+)?/[\w./?#&=%~-]*", re.ASCII)
