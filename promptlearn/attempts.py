@@ -151,7 +151,7 @@ class Attempts:
 
     async def _first_answer(self, turn: _Turn, question: Question, course: _Course) -> Reply:
         """The reply of the call, or of another copy if that is there first."""
-        if self._limits.hedge is None:
+        if self._limits.hedge is None or self._in_process:
             return await self._send(turn, question, course)
         loop = asyncio.get_running_loop()
         began = loop.time()
