@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from math import ceil
 
 from promptlearn.evaluation import Ahead, Evaluator, Key, Row, Want
 from promptlearn.ledger import Ledger
 from promptlearn.optimizer.allowance import Allowance, Spending, charge_of
 from promptlearn.optimizer.state import Outcome
-from promptlearn.records import Example, Prompt, Split
+from promptlearn.records import Example, Prompt, Role, Split
 from promptlearn.scheduler import Rank
 
 
@@ -43,28 +43,25 @@ class Reader:
         rows = await self._evaluator.rows(wants, Rank(round=self._number))
         for row in rows:
             self._outcome.note(row, split)
-        for row in rows:
             key = row.rollout.prompt, row.example.id
             if key in new:
                 self._outcome.costs[split, key] = _cost(row)
                 self._allowance.use(self._number, self._outcome.costs[split, key])
         return [rows[index :: len(prompts)] for index in range(len(prompts))]
 
-    @contextmanager
-    def proposing(self) -> Iterator[None]:
+    def proposing(self) -> AbstractContextManager[None]:
         """Count what proposals cost that are made in this block."""
-        with self._ledger.watch() as account:
-            yield
-        cost = Spending(charges={"meta": account.charge - account.lost})
-        self._outcome.proposing += cost
-        self._allowance.use(self._number, cost)
+        return self._counting("meta")
+
+    def judging(self) -> AbstractContextManager[None]:
+        """Count what judgements cost that are made in this block, beside those of rows."""
+        return self._counting("judge")
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
-        """Count what judgements cost that are made in this block, beside those of rows."""
+    def _counting(self, role: Role) -> Iterator[None]:
         with self._ledger.watch() as account:
             yield
-        cost = Spending(charges={"judge": account.charge - account.lost})
+        cost = Spending(charges={role: account.charge - account.lost})
         self._outcome.proposing += cost
         self._allowance.use(self._number, cost)
 
