@@ -40,7 +40,7 @@ async def learned_run(
     store: Store,
     old: Prompt = OLD,
     new: Prompt = NEW,
-    file: Path | None = Path("/work/prompts/support.md"),
+    file: Path | None = Path("/srv/prompts/support.md"),
     decision: str = "improved",
     rationale: str = "what reviewers ask for",
     worse: Sequence[str] = ("e2",),

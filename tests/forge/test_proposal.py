@@ -162,21 +162,21 @@ def test_every_format_of_prompt_files(store: Store) -> None:
     chat = Prompt((Message("system", "Label it."), Message("user", "{message}")), contract=BOUND)
     better = replace(chat, rules=NEW.rules, demonstrations=(Demonstration({"message": "hi"}, "other", "e9"),))
     data = chat_file(chat).source
-    winner = winner_of(store, old=chat, new=better, file=Path("/work/p.yaml"))
+    winner = winner_of(store, old=chat, new=better, file=Path("/srv/p.yaml"))
     (change,) = make_proposal(winner, {"p.yaml": data}).changes
     assert parse_prompt(change.new, "p.yaml").prompt.rules == NEW.rules
     assert "1 new demonstration." in body(winner, ["p.yaml"])
     assert "1, taken from the train examples `e9`." in body(winner, ["p.yaml"])
 
     keyed = b"# ours\nsupport: {system: Be helpful.}\n"
-    winner = winner_of(store, file=None, prompt={"file": "/work/all.yaml", "key": "support.system"})
+    winner = winner_of(store, file=None, prompt={"file": "/srv/all.yaml", "key": "support.system"})
     (change,) = make_proposal(winner, {"all.yaml": keyed}).changes
     assert parse_prompt(change.new, "all.yaml", "support.system").prompt.text == LEARNED[:-1]
     assert change.new.startswith(b"# ours\nsupport: {system: ")
 
     block = put_block(b"# House\n", "Be helpful.", "CLAUDE.md")
     old = parse_prompt(block, "CLAUDE.md").prompt
-    winner = winner_of(store, old=old, new=replace(old, rules=NEW.rules), file=Path("/work/CLAUDE.md"))
+    winner = winner_of(store, old=old, new=replace(old, rules=NEW.rules), file=Path("/srv/CLAUDE.md"))
     (change,) = make_proposal(winner, {"CLAUDE.md": block}).changes
     assert read_block(change.new, "CLAUDE.md") == LEARNED[:-1]
     with pytest.raises(UsageError, match="is not what run"):
