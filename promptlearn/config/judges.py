@@ -1,0 +1,24 @@
+"""`judges`: who says what is right."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from promptlearn.config.section import Section, named
+from promptlearn.records import Json
+
+
+class JudgeConfig(Section):
+    use: str
+    """A code judge, a name from judges/, a path to YAML, or `module:function`."""
+    weight: float = Field(1.0, ge=0)
+    """Its part in the mean of the judges' scores."""
+    veto: bool = False
+    """If this judge does not pass an example, the example scores 0."""
+    options: dict[str, Json] = Field(default_factory=dict)
+    """The judge's own settings, such as `labels`, `pattern` or `tolerance`."""
+
+
+NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: named(value, "use"))]

@@ -1,0 +1,44 @@
+"""`search`: how to look for a better prompt."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from promptlearn.config.section import Section
+
+ProposerName = Literal["rewrite", "edit", "rules", "demos"]
+
+
+class SearchConfig(Section):
+    proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
+    """By default all that can work: `rules` and `demos`, and `rewrite` and `edit` where `models.meta` is set."""
+    concurrency: int = Field(16, ge=1, le=1024)
+    """Calls at the same time, over all roles; slots of a local model."""
+    seed: int = 0
+    """The only source of chance."""
+    rounds: int = Field(8, ge=0)
+    """Rounds of proposing at most."""
+    patience: int = Field(3, ge=1)
+    """Stop after so many rounds in a row without an accepted candidate."""
+    drafts: int = Field(4, ge=1, le=64)
+    """Candidates proposed per round."""
+    pipeline_depth: int = Field(2, ge=1, le=64)
+    """Rounds in flight at the same time; a round sees the search as it was so many commits before it. 1 is one after
+    the other."""
+    spare: float = Field(0.1, ge=0, lt=1)
+    """Part of every cap that the search leaves for speed: for rows that run ahead of a decision which makes them
+    superfluous, second copies of slow calls, and failed attempts. More of it keeps more slots busy."""
+    minibatch: int = Field(8, ge=1)
+    """Train rows that a round learns from and gates its candidates on."""
+    alpha: float = Field(0.05, gt=0, lt=1)
+    """Level at which a candidate that is no better is accepted, however often the race looks."""
+    guard: bool = True
+    """Keep the prompt in charge where a winner loses what approved reviews have taught it."""
+    prune: bool = True
+    """At the end, leave out each rule and demonstration in turn and keep what is worth its tokens."""
+    max_error_share: float = Field(0.2, ge=0, le=1)
+    """The run stops when more than this share of its examples fail."""
+    feedback_tokens: int = Field(2000, gt=0)
+    """Upper bound of the critique that a proposer reads."""
