@@ -64,7 +64,8 @@ def project(folder: Path, url: str) -> Path:
         "prompt": "prompt.md",
         "data": {"file": "tickets.jsonl", "inputs": ["message"], "expected": "tag"},
         "reviews": "reviews.json",
-        "models": {"task": {"model": "openai/fixed", "base_url": url}},
+        # No second copies: they ask a question twice on purpose.
+        "models": {"task": {"model": "openai/fixed", "base_url": url, "hedge": None}},
         "search": {"concurrency": CONCURRENCY},
         "budget": {"task_calls": 2000},
     }
