@@ -10,6 +10,7 @@
     │       └── WriteError         1       what was to be kept can not be: a full disk, a lost database
     ├── ModelError                 1   a model call that failed for good (`kind` says how)
     │   └── SystemicError          1   the endpoint refuses everybody: wrong key, unknown model, unreachable
+    ├── TuningError                1   training can not go on: a gradient that is no number, an adapter that got lost
     ├── ForgeError                 1   GitHub refuses, is out of reach, or wants to be left alone (`kind` says which)
     ├── BudgetSpent                4   a cap is reached; the run can be resumed with a larger one
     ├── TooManyErrors              5   more examples failed than the configuration allows
@@ -100,6 +101,10 @@ class SystemicError(ModelError):
     @property
     def retryable(self) -> bool:
         return False
+
+
+class TuningError(PromptlearnError):
+    """What is trained and what is sampled from can not be trusted any more: going on would waste what it costs."""
 
 
 class ForgeError(PromptlearnError):
