@@ -31,6 +31,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("models.….price", config.PriceConfig, ""),
     ("models.….batch", config.BatchConfig, "`true`, or an object:"),
     ("judges", config.JudgeConfig, "A list of names or objects; [what there is](../judges/README.md)."),
+    ("scoring", config.ScoringConfig, ""),
     ("contract", config.ContractConfig, ""),
     ("program", config.ProgramConfig, ""),
     ("program.limits", config.ProcessLimitsConfig, ""),

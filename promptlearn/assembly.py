@@ -95,6 +95,7 @@ def assemble(
         guards=tuple(row.guard for row in store.guards.items(scope)),
         scope=scope,
         proposers=config.search.proposers or (),
+        scoring=config.scoring,
         search=config.search,
         budget=_budget(config.budget),
         limits=_limits(config),
@@ -253,7 +254,7 @@ def _judges(config: Config, dataset: Dataset) -> tuple[JudgeSpec, ...]:
         if judge.use == "tests_passed" and config.program is not None and not config.program.check:
             raise ConfigError("judge tests_passed needs a test command; name it under `program.check`")
     if config.judges:
-        return tuple(JudgeSpec(judge, judge.weight, judge.veto) for judge in config.judges)
+        return tuple(JudgeSpec.of(judge) for judge in config.judges)
     if config.program is not None and config.program.check:
         return (JudgeSpec(JudgeConfig(use="tests_passed")),)
     return (JudgeSpec(JudgeConfig(use=default_judge(dataset, config.models.judge is not None))),)

@@ -44,7 +44,7 @@ class Row:
         """Why there is no score, or None where there is one."""
         if self.score is not None:
             return None
-        failures = [self.rollout.error, *(verdict.error for verdict in self.verdicts)]
+        failures = [self.rollout.error, *(verdict.error for verdict in self.verdicts if not verdict.gold)]
         return next((f"{failure.kind}: {failure.message}" for failure in failures if failure), "no judge gave a score")
 
 
@@ -156,7 +156,7 @@ class Evaluator:
 
     async def _run(self, want: Want) -> Row:
         rollout = await self._program.run(want.prompt, want.example)
-        verdicts = () if rollout.error else await self._panel.judge(want.example, rollout)
+        verdicts = () if rollout.error else await self._panel.judge(want.example, rollout, want.split)
         row = Row(want.example, rollout, verdicts, self._panel.score(verdicts) if verdicts else None)
         await self._recorder.row(row, want.split)
         self._rows[want.key] = row

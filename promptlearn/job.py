@@ -17,11 +17,11 @@ from pathlib import Path
 
 from promptlearn import __version__
 from promptlearn.attempts import counts_itself
-from promptlearn.config import JudgeConfig, SearchConfig
+from promptlearn.config import JudgeConfig, ScoringConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
-from promptlearn.judging import Judge, Member, Panel, judge_needs_model, load_judge_file, open_judge
+from promptlearn.judging import Judge, Member, Panel, When, judge_needs_model, load_judge_file, open_judge
 from promptlearn.ledger import Budget, Charge, Ledger, RoleCap
 from promptlearn.limits import Limits
 from promptlearn.metered import MeteredModel
@@ -56,6 +56,13 @@ class JudgeSpec:
     judge: Judge | JudgeConfig
     weight: float = 1.0
     veto: bool = False
+    when: When = "always"
+    gold: bool = False
+
+    @classmethod
+    def of(cls, config: JudgeConfig) -> JudgeSpec:
+        """The judge of a configuration."""
+        return cls(config, config.weight, config.veto, config.when, config.gold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Job:
     reviews: tuple[Review, ...] = ()
     proposers: tuple[Proposer | str, ...] = ()
     """Empty: all that can work."""
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     budget: Budget = field(default_factory=Budget)
     limits: Mapping[Role, Limits] = field(default_factory=dict)
@@ -110,12 +118,13 @@ class Job:
         """What makes two runs the same: everything but budget, concurrency and where things are stored."""
         search = self.search.model_dump(mode="json", exclude={"concurrency"})
         models = {role: [model.identity, repr(model.sampling)] for role, model in self.models().items()}
-        judges = [[_judge_digest(spec.judge), spec.weight, spec.veto] for spec in self.judges]
+        judges = [[_judge_digest(spec.judge), spec.weight, spec.veto, spec.when, spec.gold] for spec in self.judges]
         contract = self.prompt.contract
         kept = [list(contract.locked), contract.max_tokens, contract.output_schema]
         proposers = [name if isinstance(name, str) else name.name for name in self.proposer_names()]
         reviews = [[review.body, review.suggestion] for review in usable(self.reviews)]
-        parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, proposers, search, reviews]
+        scoring = self.scoring.model_dump(mode="json")
+        parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, scoring, proposers, search, reviews]
         parts += [[guard.id, *guard.examples] for guard in self.guards]
         return fingerprint([*parts, *([self.program.identity] if self.program else [])])
 
@@ -136,7 +145,7 @@ class Job:
 
     def panel(self, model: Model | None) -> Panel:
         """The judges, opened; those that are language models ask `model`."""
-        return Panel([_member(spec, self, model) for spec in self.judges])
+        return Panel([_member(spec, self, model) for spec in self.judges], self.scoring.all_pass)
 
     def _check_prices(self) -> None:
         capped = [role for role, cap in self.budget.roles.items() if self.budget.usd is None and cap.usd is not None]
@@ -184,9 +193,13 @@ class Job:
             return self.proposers
         return ("rewrite", "edit", "rules", "demos") if self.meta is not None else ("rules", "demos")
 
-    def llm_judges(self) -> int:
+    def llm_judges(self, on_every_row: bool = False) -> int:
+        """How many judges are language models; `on_every_row` leaves out those that are not always asked."""
         return sum(
-            1 for spec in self.judges if isinstance(spec.judge, JudgeConfig) and judge_needs_model(spec.judge.use)
+            isinstance(spec.judge, JudgeConfig)
+            and judge_needs_model(spec.judge.use)
+            and not (on_every_row and (spec.when != "always" or spec.gold))
+            for spec in self.judges
         )
 
 
@@ -272,7 +285,7 @@ def _member(spec: JudgeSpec, job: Job, model: Model | None) -> Member:
         judge = open_judge(
             judge.use, judge.options, labels=job.dataset.labels, model=model, folder=job.folder, secrets=job.secrets
         )
-    return Member(judge, spec.weight, spec.veto)
+    return Member(judge, spec.weight, spec.veto, when=spec.when, gold=spec.gold)
 
 
 def _width(job: Job) -> int:

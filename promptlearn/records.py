@@ -342,6 +342,8 @@ class Verdict:
     source: str = ""
     """What judged: `name@version` of the judge's file and its model, or a person."""
     usage: Usage = Usage()
+    gold: bool = False
+    """Judges, but does not steer: in no score and no critique."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -202,20 +202,20 @@ def _show_run(report: RunReport, as_json: bool) -> None:
         scores = f"{as_score(summary.baseline_score)} → {as_score(summary.best_score)}"
         say(f"{summary.decision}: test score {scores}; test split read {report.test_reads} time(s)")
     numbers = {one.digest: str(one.number) for one in report.candidates}
-    rows = [_candidate(one, numbers) for one in report.candidates]
-    table(["#", "prompt", "from", "train", "val.", "test", "outcome"], rows, right=(0, 3, 4, 5), whole=(1,))
     judges = list(dict.fromkeys(row.judge for one in report.candidates for row in one.scores))
+    rows = [_candidate(one, numbers, judges) for one in report.candidates]
+    table(["#", "prompt", "from", "train", "val.", "test", "outcome"], rows, right=(0, 3, 4, 5), whole=(1,))
     if len(judges) > 1:
         say(f"scores: {' / '.join(judges)}")
     say(f"more: promptlearn show {summary.id} --rules   (or --examples, --prompt), promptlearn diff {summary.id}")
 
 
-def _candidate(one: CandidateReport, numbers: Mapping[str, str]) -> list[str]:
+def _candidate(one: CandidateReport, numbers: Mapping[str, str], judges: Sequence[str]) -> list[str]:
     from promptlearn.cli.console import as_score
 
-    scores: dict[str, list[str]] = {}
-    for row in one.scores:
-        scores.setdefault(row.split, []).append(as_score(row.mean))
+    means = {(row.split, row.judge): as_score(row.mean) for row in one.scores}
+    known = {row.split for row in one.scores}
+    scores = {split: [means.get((split, judge), "–") for judge in judges] for split in known}
     parents = ", ".join(f"#{numbers.get(parent, parent[:8])}" for parent in one.parents)
     last = one.decisions[-1] if one.decisions else None
     return [

@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, model_validator
 
 from promptlearn.config.budget import BudgetConfig, RoleBudgetConfig, RoleBudgetsConfig
 from promptlearn.config.data import DataConfig, LimitConfig, SplitConfig
-from promptlearn.config.judges import JudgeConfig, NamedJudge
+from promptlearn.config.judges import JudgeConfig, NamedJudge, ScoringConfig
 from promptlearn.config.models import (
     COMMAND,
     JUDGE_TOKENS,
@@ -52,6 +52,7 @@ __all__ = [
     "ReviewsConfig",
     "RoleBudgetConfig",
     "RoleBudgetsConfig",
+    "ScoringConfig",
     "SearchConfig",
     "Section",
     "SplitConfig",
@@ -82,6 +83,8 @@ class Config(Section):
     """JSON list of reviewers' comments, `store`, or an object; only approved ones by trusted authors are used."""
     judges: tuple[NamedJudge, ...] = ()
     """By default `label_set` where the expected values are labels, else `correctness` or `normalized_match`."""
+    scoring: ScoringConfig = ScoringConfig()
+    """How verdicts become one score."""
     search: SearchConfig = SearchConfig()
     """How to look for a better prompt."""
     budget: BudgetConfig = BudgetConfig()

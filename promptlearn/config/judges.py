@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -17,8 +17,20 @@ class JudgeConfig(Section):
     """Its part in the mean of the judges' scores."""
     veto: bool = False
     """If this judge does not pass an example, the example scores 0."""
+    when: Literal["always", "passed"] = "always"
+    """`passed`: asked only about what passes every judge that is always asked; elsewhere it stays out of the mean."""
+    gold: bool = False
+    """Judges validation and test rows but does not steer: in no score and no critique. An alarm is raised where the
+    other judges rise and this one falls."""
     options: dict[str, Json] = Field(default_factory=dict)
     """The judge's own settings, such as `labels`, `pattern` or `tolerance`."""
 
 
 NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: named(value, "use"))]
+
+
+class ScoringConfig(Section):
+    """How verdicts become one score."""
+
+    all_pass: bool = False
+    """No partial credit: 1 where every judge that counts passes, 0 elsewhere; without it the weighted mean."""

@@ -207,10 +207,13 @@ def _refuse_twins(entries: Sequence[Entry]) -> None:
 
 def _scored_rows(job: Job) -> str:
     rows = [[example.id, dict(example.inputs), example.expected] for example in job.dataset.test]
-    configured = [(spec.judge, spec.weight, spec.veto) for spec in job.judges if isinstance(spec.judge, JudgeConfig)]
-    judges = [[judge.use, judge.options, weight, veto] for judge, weight, veto in configured]
+    judges = [
+        [spec.judge.use, spec.judge.options, spec.weight, spec.veto, spec.when]
+        for spec in job.judges
+        if isinstance(spec.judge, JudgeConfig) and not spec.gold
+    ]
     asked = [job.judge.identity, repr(job.judge.sampling)] if job.judge is not None and job.llm_judges() else None
-    return fingerprint([rows, judges, asked])
+    return fingerprint([rows, judges, job.scoring.all_pass, asked])
 
 
 def _check_share(job: Job, learns: bool) -> None:

@@ -45,14 +45,16 @@ class Critique:
 
 
 def critiques(rows: Sequence[JudgedRow]) -> list[Critique]:
-    """The failing verdicts, in row order. What was not judged (`score=None`) is no evidence."""
+    """The failing verdicts, in row order. What was not judged (`score=None`) is no evidence, and nobody learns
+    from a gold judge.
+    """
     return [
         Critique(order, row, verdict) for order, row in enumerate(rows) for verdict in row.verdicts if _fails(verdict)
     ]
 
 
 def _fails(verdict: Verdict) -> bool:
-    if verdict.score is None:
+    if verdict.score is None or verdict.gold:
         return False
     return verdict.score < 1 if verdict.passed is None else not verdict.passed
 

@@ -4,7 +4,7 @@
 """
 
 from promptlearn.judging.asset import JudgeFile, load_judge_file
-from promptlearn.judging.base import Judge
+from promptlearn.judging.base import Judge, Stochastic
 from promptlearn.judging.callable import Callable
 from promptlearn.judging.checks import ChecksExamples, check_examples
 from promptlearn.judging.criterion import NOT_APPLICABLE, RuleCheck, open_criterion
@@ -16,7 +16,7 @@ from promptlearn.judging.normal import normalise
 from promptlearn.judging.numeric import Numeric
 from promptlearn.judging.opening import CODE_JUDGES, EVIDENCE_JUDGES, judge_needs_model, open_judge
 from promptlearn.judging.outcome import DiffContains, DiffTouches, ExitCode, TestsPassed
-from promptlearn.judging.panel import Member, Panel
+from promptlearn.judging.panel import Member, Panel, When, has_passed, is_skipped
 
 __all__ = [
     "CODE_JUDGES",
@@ -41,8 +41,12 @@ __all__ = [
     "Panel",
     "Regex",
     "RuleCheck",
+    "Stochastic",
     "TestsPassed",
+    "When",
     "check_examples",
+    "has_passed",
+    "is_skipped",
     "judge_needs_model",
     "load_judge_file",
     "normalise",

@@ -28,3 +28,11 @@ class Judge(Protocol):
 
     async def judge(self, example: Example, rollout: Rollout) -> Verdict:
         """The verdict on a rollout that has an output (failed rollouts are not judged)."""
+
+
+@runtime_checkable
+class Stochastic(Protocol):
+    """A judge that may say something else when it is asked again. Optional; goes with `Judge`."""
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        """The verdict of the `repeat`-th time; 0 is the first, which `judge` gives."""

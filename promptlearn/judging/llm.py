@@ -89,9 +89,13 @@ class LLMJudge:
 
     async def judge(self, example: Example, rollout: Rollout) -> Verdict:
         """One call (and one repair). Raises `SystemicError` where the endpoint refuses everybody."""
+        return await self.judge_again(example, rollout, 0)
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        """As `judge`, with a call of its own for each `repeat`: the journal keeps them apart."""
         self.check([example])
         try:
-            reply = await complete_fields(self.model, self.messages(example, rollout), self._fields)
+            reply = await complete_fields(self.model, self.messages(example, rollout), self._fields, repeat=repeat)
         except SystemicError:
             raise
         except ModelError as error:

@@ -6,14 +6,20 @@ for verdicts that come back from the store.
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from promptlearn.errors import ConfigError
-from promptlearn.judging.base import Judge
+from promptlearn.judging.base import Judge, Stochastic
 from promptlearn.judging.checks import check_examples
+from promptlearn.judging.excerpt import listing
 from promptlearn.judging.finding import not_judged, raised
-from promptlearn.records import Example, Failure, Rollout, Verdict
+from promptlearn.records import Example, Failure, Rollout, Split, Verdict
+
+SKIPPED = "skipped"
+"""The label of a judgement that was not asked for, because a judge before it did not pass. It has no score."""
+When = Literal["always", "passed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,77 +33,161 @@ class Member:
     """A rollout that does not pass this judge scores 0, whatever the others say."""
     optional: bool = False
     """Where this judge fails to judge, the others' scores stand."""
+    when: When = "always"
+    """`passed`: asked only about what passes every judge that is always asked."""
+    gold: bool = False
+    """Judges, but does not steer: in no score and no critique, and not asked about train rows."""
+
+    @property
+    def counts(self) -> bool:
+        """Whether passing it matters."""
+        return not self.gold and (self.weight > 0 or self.veto)
 
 
 class Panel:
     """The judges of a run. Names are unique; at least one weight is above zero."""
 
-    def __init__(self, members: Sequence[Member]) -> None:
-        """Raises `ConfigError` for an empty panel, equal names, and weights that make no mean."""
+    def __init__(self, members: Sequence[Member], all_pass: bool = False) -> None:
+        """`all_pass`: no partial credit, 1 where every judge that counts passes and 0 elsewhere.
+
+        Raises `ConfigError` for an empty panel, equal names, weights that make no mean, and judges that all wait.
+        """
         self.members = tuple(members)
+        self.all_pass = all_pass
         names = [member.judge.name for member in self.members]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ConfigError(f"two judges are called {double[0]!r}; give one of them another `name`")
         if any(not (math.isfinite(member.weight) and member.weight >= 0) for member in self.members):
             raise ConfigError("a judge's weight has to be a finite number of at least 0")
-        if not any(member.weight for member in self.members):
-            raise ConfigError("no judge has a weight above 0; give `judges` at least one that counts")
+        if not any(member.weight for member in self.members if not member.gold):
+            raise ConfigError("no judge has a weight above 0; give `judges` at least one that counts and is not `gold`")
+        if not any(member.counts and member.when == "always" for member in self.members):
+            raise ConfigError("every judge waits for others to pass; leave out `when` at one that counts")
 
     def check(self, examples: Sequence[Example]) -> None:
         """Raises the first `UsageError` of a member that can not judge these examples."""
         check_examples((member.judge for member in self.members), examples)
 
-    async def judge(self, example: Example, rollout: Rollout) -> tuple[Verdict, ...]:
-        """One verdict per member, in the members' order; none for a failed rollout.
+    @property
+    def stochastic(self) -> bool:
+        """Whether a judge that steers may say something else when it is asked again."""
+        return any(isinstance(member.judge, Stochastic) and not member.gold for member in self.members)
+
+    async def judge(self, example: Example, rollout: Rollout, split: Split | None = None) -> tuple[Verdict, ...]:
+        """One verdict per member that is asked, in the members' order; none for a failed rollout.
 
         What a judge raises is a verdict with an error, except what concerns the whole run (`SystemicError`,
         `BudgetSpent`, `UsageError`): that is raised once the other judges have finished what they are paid for.
         """
-        if rollout.error is not None:
-            return ()
-        asked = (_ask(member.judge, example, rollout) for member in self.members)
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        verdicts = tuple(answer for answer in answers if isinstance(answer, Verdict))
-        for answer in answers:
-            if isinstance(answer, BaseException):
-                raise answer
-        return verdicts
+        members = [member for member in self.members if not (member.gold and split == "train")]
+        return await self._judge(members, example, rollout, 0)
+
+    async def judge_again(
+        self, example: Example, rollout: Rollout, verdicts: Sequence[Verdict], repeat: int
+    ) -> tuple[Verdict, ...]:
+        """What the judges that steer say when they are asked for the `repeat`-th time (1, 2, …), instead of `verdicts`.
+
+        A judge that can only say the same again is not asked.
+        """
+        members = [member for member in self.members if not member.gold]
+        return await self._judge(members, example, rollout, repeat, verdicts)
 
     def score(self, verdicts: Sequence[Verdict]) -> float | None:
         """Weighted mean of the members' scores, 0 to 1; 0 where a veto judge did not pass; None for *not judged*.
 
-        None where a member that is not optional has no verdict or no score (invariant 4). Verdicts of others than the
-        members, a person's for instance, are left alone.
+        None where a member that is not optional has no verdict or no score (invariant 4). A judgement that was skipped
+        stays out of the mean, as do verdicts of gold judges and of others than the members, a person's for instance.
         """
         by_name = {verdict.name: verdict for verdict in verdicts}
-        counted: list[tuple[float, float]] = []
-        vetoed = False
+        counted: list[tuple[Member, float]] = []
+        passes: list[tuple[Member, bool]] = []
         for member in self.members:
             verdict = by_name.get(member.judge.name)
+            if member.gold or (verdict is not None and is_skipped(verdict)):
+                continue
             if verdict is None or verdict.score is None or verdict.error is not None:
                 if member.optional:
                     continue
                 return None
-            vetoed = vetoed or (member.veto and not _passes(verdict))
-            counted.append((member.weight, verdict.score))
-        total = math.fsum(weight for weight, _ in counted)
+            counted.append((member, verdict.score))
+            passes.append((member, has_passed(verdict)))
+        total = math.fsum(member.weight for member, _ in counted)
         if not total:
             return None
-        return 0.0 if vetoed else math.fsum(weight * score for weight, score in counted) / total
+        if any(member.veto and not passed for member, passed in passes):
+            return 0.0
+        if self.all_pass:
+            return float(all(passed for member, passed in passes if member.counts))
+        return math.fsum(member.weight * score for member, score in counted) / total
+
+    async def _judge(
+        self,
+        members: Sequence[Member],
+        example: Example,
+        rollout: Rollout,
+        repeat: int,
+        before: Sequence[Verdict] = (),
+    ) -> tuple[Verdict, ...]:
+        if rollout.error is not None:
+            return ()
+        known = {verdict.name: verdict for verdict in before if not is_skipped(verdict)}
+        first = [member for member in members if member.when == "always"]
+        said = await _ask_all(first, example, rollout, repeat, known)
+        waiting = [member for member in members if member.when == "passed"]
+        held_up = _not_passed(first, said) if waiting else []
+        if held_up:
+            said |= {member.judge.name: _skipped(member.judge.name, rollout, held_up) for member in waiting}
+        else:
+            said |= await _ask_all(waiting, example, rollout, repeat, known)
+        return tuple(said[member.judge.name] for member in members)
 
 
-async def _ask(judge: Judge, example: Example, rollout: Rollout) -> Verdict:
-    try:
-        verdict = await judge.judge(example, rollout)
-    except Exception as error:
-        return not_judged(judge.name, rollout, raised(error))
-    if verdict.score is not None and not 0.0 <= verdict.score <= 1.0:
-        failure = Failure("program", f"{judge.name} gave the score {verdict.score}; possible: 0 to 1, or None")
-        return replace(verdict, name=judge.name, rollout=rollout.id, score=None, passed=None, error=failure)
-    return replace(verdict, name=judge.name, rollout=rollout.id)
+def is_skipped(verdict: Verdict) -> bool:
+    """Whether nobody asked for this judgement, because a judge before it did not pass."""
+    return verdict.label == SKIPPED and verdict.score is None and verdict.error is None
 
 
-def _passes(verdict: Verdict) -> bool:
+def has_passed(verdict: Verdict) -> bool:
     """A judge that does not say passes from one half on."""
     return verdict.passed if verdict.passed is not None else (verdict.score or 0.0) >= 0.5
+
+
+def _not_passed(members: Iterable[Member], said: dict[str, Verdict]) -> list[str]:
+    """Who of those that count does not let a rollout through."""
+    return [m.judge.name for m in members if m.counts and not has_passed(said[m.judge.name])]
+
+
+def _skipped(name: str, rollout: Rollout, held_up: list[str]) -> Verdict:
+    reason = f"not judged: {listing(held_up)} did not pass, and {name} is asked about what passes"
+    return Verdict(name=name, rollout=rollout.id, label=SKIPPED, explanation=reason, source=name)
+
+
+async def _ask_all(
+    members: Sequence[Member], example: Example, rollout: Rollout, repeat: int, known: dict[str, Verdict]
+) -> dict[str, Verdict]:
+    asked = (_ask(member, example, rollout, repeat, known) for member in members)
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    verdicts = {answer.name: answer for answer in answers if isinstance(answer, Verdict)}
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return verdicts
+
+
+async def _ask(member: Member, example: Example, rollout: Rollout, repeat: int, known: dict[str, Verdict]) -> Verdict:
+    judge = member.judge
+    try:
+        if not repeat:
+            verdict = await judge.judge(example, rollout)
+        elif isinstance(judge, Stochastic):
+            verdict = await judge.judge_again(example, rollout, repeat)
+        else:
+            verdict = known[judge.name] if judge.name in known else await judge.judge(example, rollout)
+    except Exception as error:
+        return not_judged(judge.name, rollout, raised(error))
+    verdict = replace(verdict, name=judge.name, rollout=rollout.id, gold=member.gold)
+    if verdict.score is not None and not 0.0 <= verdict.score <= 1.0:
+        failure = Failure("program", f"{judge.name} gave the score {verdict.score}; possible: 0 to 1, or None")
+        return replace(verdict, score=None, passed=None, error=failure)
+    return verdict

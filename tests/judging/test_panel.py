@@ -133,3 +133,95 @@ def test_the_panel_checks_the_examples_with_every_judge_that_can() -> None:
     panel.check([EXAMPLE])
     with pytest.raises(DataError, match="judge label_set"):
         panel.check([EXAMPLE, Example(id="e2", inputs={"q": "?"}, expected="maybe")])
+
+
+# Judges that wait for others, judges that do not steer, and no partial credit
+
+
+async def test_a_judge_that_waits_is_asked_about_what_passed_alone() -> None:
+    """Cheap judges first; what they hold up is not judged, with the reason, and not a zero (invariant 4)."""
+    costly = Fixed("costly", score=0.4)
+    panel = Panel([Member(costly, when="passed"), Member(LabelSet(("yes", "no")))])
+    wrong = Rollout(prompt="p", example="e1", output="no")
+    held, cheap = await panel.judge(EXAMPLE, wrong)
+    assert (held.name, held.score, held.error, held.label) == ("costly", None, None, "skipped")
+    assert held.explanation == "not judged: label_set did not pass, and costly is asked about what passes"
+    assert costly.seen == []
+    assert panel.score((held, cheap)) == 0.0
+    asked = await panel.judge(EXAMPLE, ROLLOUT)
+    assert [verdict.score for verdict in asked] == [0.4, 1.0]
+    assert panel.score(asked) == 0.7
+
+
+async def test_a_judge_waits_in_vain_where_one_before_it_could_not_judge() -> None:
+    costly = Fixed("costly")
+    panel = Panel([Member(Fixed("broken", error=ValueError("no"))), Member(costly, when="passed")])
+    verdicts = await panel.judge(EXAMPLE, ROLLOUT)
+    assert costly.seen == []
+    assert panel.score(verdicts) is None
+
+
+async def test_a_judge_that_only_comments_holds_nothing_up() -> None:
+    costly = Fixed("costly")
+    members = [Member(Fixed("main")), Member(Fixed("comment", score=0.0), weight=0), Member(costly, when="passed")]
+    await Panel(members).judge(EXAMPLE, ROLLOUT)
+    assert costly.seen == ["p/e1"]
+
+
+async def test_a_gold_judge_judges_held_out_rows_and_does_not_steer() -> None:
+    gold = Fixed("gold", score=0.0)
+    panel = Panel([Member(Fixed("main")), Member(gold, gold=True)])
+    assert [verdict.name for verdict in await panel.judge(EXAMPLE, ROLLOUT, "train")] == ["main"]
+    verdicts = await panel.judge(EXAMPLE, ROLLOUT, "validation")
+    assert [(verdict.name, verdict.gold) for verdict in verdicts] == [("main", False), ("gold", True)]
+    assert panel.score(verdicts) == 1.0
+    assert panel.score([said("main", 1.0)]) == 1.0
+
+
+def test_without_partial_credit_every_judge_that_counts_has_to_pass() -> None:
+    members = [
+        Member(Fixed("main")),
+        Member(Fixed("form"), weight=0.1),
+        Member(Fixed("comment"), weight=0),
+        Member(Fixed("late"), when="passed"),
+    ]
+    panel = Panel(members, all_pass=True)
+
+    def score(main: Verdict, form: Verdict) -> float | None:
+        return panel.score([main, form, said("comment", 0.0, False), said("late", 1.0, True)])
+
+    assert score(said("main", 0.8, True), said("form", 1.0, True)) == 1.0
+    assert score(said("main", 1.0, True), said("form", 0.9, False)) == 0.0
+    assert score(said("main", 1.0, True), said("form", None)) is None
+
+
+@dataclass
+class Moody(Fixed):
+    """Says something else each time."""
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        return Verdict(name=self.name, rollout=rollout.id, score=repeat / 4, explanation=f"time {repeat}")
+
+
+async def test_asking_again_asks_those_alone_who_may_say_something_else() -> None:
+    sure = Fixed("sure")
+    panel = Panel([Member(sure), Member(Moody("moody")), Member(Fixed("gold"), gold=True)])
+    assert panel.stochastic
+    assert not Panel([Member(sure), Member(Moody("moody"), gold=True)]).stochastic
+    first = await panel.judge(EXAMPLE, ROLLOUT)
+    again = await panel.judge_again(EXAMPLE, ROLLOUT, first, 3)
+    assert [(verdict.name, verdict.score) for verdict in again] == [("sure", 1.0), ("moody", 0.75)]
+    assert sure.seen == ["p/e1"]
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([Member(Fixed("a"), when="passed")], "every judge waits"),
+        ([Member(Fixed("a"), weight=0), Member(Fixed("b"), when="passed")], "every judge waits"),
+        ([Member(Fixed("a"), gold=True)], "no judge has a weight"),
+    ],
+)
+def test_panels_that_could_not_score_anything_are_refused(members: list[Member], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Panel(members)
