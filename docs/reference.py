@@ -38,6 +38,8 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("reviews", config.ReviewsConfig, "A path, `store`, or an object:"),
     ("search", config.SearchConfig, ""),
     ("budget", config.BudgetConfig, ""),
+    ("tuning", config.TuningConfig, "Needs the extra `rl`."),
+    ("tuning.lora", config.LoraConfig, ""),
 ]
 
 

@@ -30,7 +30,8 @@ from promptlearn.records import (
     Verdict,
     as_text,
 )
-from promptlearn.store.rows import EVALUATION, CandidateRow, EventRow, FailedRow, RunRow, RunState, ScoreRow
+from promptlearn.store.rows import EVALUATION, TUNING, CandidateRow, EventRow, FailedRow, RunRow, RunState, ScoreRow
+from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -56,13 +57,18 @@ class RunSummary:
     baseline_score: float | None
     """Mean score on the test split; None before that was read. So are the next two."""
     best_score: float | None
-    """Of an evaluation: the score that it measured, on whatever split."""
+    """Of an evaluation: the score that it measured, on whatever split. Of a training run, both are validation's."""
     delta: float | None
 
     @property
     def is_evaluation(self) -> bool:
         """Whether this run only measured a prompt and learned nothing."""
         return self.config_digest.startswith(EVALUATION)
+
+    @property
+    def is_tuning(self) -> bool:
+        """Whether this run trained weights; `tuning` reads it."""
+        return self.config_digest.startswith(TUNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +138,26 @@ class ExampleReport:
     seconds: float
     evidence: Mapping[str, Json] = field(default_factory=dict)
     """What a command left behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningReport:
+    """A run that trains weights, as far as it has come."""
+
+    summary: RunSummary
+    config: Json
+    """Of the run; `tuning` stands in it as the run has it."""
+    result: Json
+    """What `tune run --json` printed; None before the run is finished."""
+    steps: tuple[TuningStep, ...]
+    validations: tuple[TuningValidation, ...]
+    """Readings of the validation split; the first is of the base."""
+    warnings: tuple[str, ...]
+    """What was said about the set-up before and at the beginning of training."""
+
+    @property
+    def id(self) -> str:
+        return self.summary.id
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +269,34 @@ def examples(
     return rows
 
 
+def tuning(store: Store, which: str = "latest") -> TuningReport:
+    """A run that trains weights, by id or its beginning, or the `latest`; ask again to follow it.
+
+    Raises `UsageError` naming runs.
+    """
+    newest = store.reader.runs(1, tunes=True) if which == "latest" else []
+    if which == "latest" and not newest:
+        raise UsageError(f"the store at {store.where} has no training run yet: start one with `promptlearn tune run`")
+    row = newest[0] if newest else _find_run(store, which)
+    summary = _summary(row)
+    if not summary.is_tuning:
+        raise UsageError(f"run {row.id} trained no weights: see it with `promptlearn show {row.id}`")
+    said = [event.body for event in store.reader.events(row.id) if event.kind in ("started", "warning")]
+    return TuningReport(
+        summary=summary,
+        config=row.config,
+        result=row.result,
+        steps=tuple(store.tuning.steps(row.id)),
+        validations=tuple(store.tuning.validations(row.id)),
+        warnings=tuple(dict.fromkeys(text for body in said for text in body.get("warnings", ()))),
+    )
+
+
+def tuning_samples(store: Store, run: str, step: int) -> list[TuningSample]:
+    """What one step of a training run sampled, with rewards and the judges' words."""
+    return store.tuning.samples(run, step)
+
+
 def lineage(report: RunReport, version: str | int = "best") -> tuple[CandidateReport, ...]:
     """A prompt and all its ancestors, the oldest first."""
     by_digest = {candidate.digest: candidate for candidate in report.candidates}
@@ -301,6 +355,7 @@ def _find_run(store: Store, which: str) -> RunRow:
 
 def _summary(row: RunRow) -> RunSummary:
     evaluated = row.config_digest.startswith(EVALUATION)
+    trained = row.config_digest.startswith(TUNING)
     return RunSummary(
         id=row.id,
         created_at=row.created_at,
@@ -310,8 +365,8 @@ def _summary(row: RunRow) -> RunSummary:
         config_digest=row.config_digest,
         active_seconds=row.active_seconds,
         decision=_at(row.result, "decision"),
-        baseline_score=_at(row.result, "baseline", "test", "score"),
-        best_score=_at(row.result, "score") if evaluated else _at(row.result, "best", "test", "score"),
+        baseline_score=_at(row.result, *(("baseline",) if trained else ("baseline", "test", "score"))),
+        best_score=_at(row.result, *(("score",) if evaluated else ("best",) if trained else ("best", "test", "score"))),
         delta=_at(row.result, "delta", "score"),
     )
 

@@ -59,6 +59,8 @@ def _outcome(summary: RunSummary) -> str:
     """What came of it; for a run that is not finished, also its state."""
     if summary.is_evaluation:
         return "evaluated" if summary.state == "finished" else f"eval {summary.state}"
+    if summary.is_tuning:
+        return "tuned" if summary.state == "finished" else f"tuning {summary.state}"
     if summary.decision is None:
         return summary.state
     return summary.decision if summary.state == "finished" else f"{summary.decision}, {summary.state}"
@@ -201,6 +203,9 @@ def _show_run(report: RunReport, as_json: bool) -> None:
     if summary.decision:
         scores = f"{as_score(summary.baseline_score)} → {as_score(summary.best_score)}"
         say(f"{summary.decision}: test score {scores}; test split read {report.test_reads} time(s)")
+    if summary.is_tuning:
+        say(f"it trains weights: promptlearn tune status {summary.id}")
+        return
     numbers = {one.digest: str(one.number) for one in report.candidates}
     judges = list(dict.fromkeys(row.judge for one in report.candidates for row in one.scores))
     rows = [_candidate(one, numbers, judges) for one in report.candidates]

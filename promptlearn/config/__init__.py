@@ -30,6 +30,7 @@ from promptlearn.config.reading import parse_section, read_mapping
 from promptlearn.config.reviews import ReviewsConfig, from_store
 from promptlearn.config.search import SearchConfig
 from promptlearn.config.section import Section, named
+from promptlearn.config.tuning import LoraConfig, TuningConfig
 
 __all__ = [
     "COMMAND",
@@ -43,6 +44,7 @@ __all__ = [
     "DataConfig",
     "JudgeConfig",
     "LimitConfig",
+    "LoraConfig",
     "ModelConfig",
     "ModelsConfig",
     "PriceConfig",
@@ -56,6 +58,7 @@ __all__ = [
     "SearchConfig",
     "Section",
     "SplitConfig",
+    "TuningConfig",
     "json_schema",
     "load_config",
     "parse_config",
@@ -91,6 +94,8 @@ class Config(Section):
     """What it may take."""
     program: ProgramConfig | None = None
     """A command that answers instead of `models.task`."""
+    tuning: TuningConfig = TuningConfig()
+    """How `promptlearn tune` trains weights."""
     store: str | None = None
     """SQLAlchemy URL or path; by default .promptlearn/store.db in the working directory."""
 
@@ -128,6 +133,8 @@ class Config(Section):
             update["store"] = str(folder / self.store)
         if self.program is not None:
             update["program"] = self.program.resolve(folder)
+        if self.tuning.base is not None:
+            update["tuning"] = self.tuning.model_copy(update={"base": _weights_path(folder, self.tuning.base)})
         return self.model_copy(update=update)
 
 
@@ -145,6 +152,12 @@ def _model_path(folder: Path, name: str) -> str:
     }:
         return f"{provider}/{folder / path}"
     return name
+
+
+def _weights_path(folder: Path, base: str) -> str:
+    """A GGUF file or a folder of weights beside the configuration; any other name stays as it is."""
+    beside = folder / base
+    return str(beside) if (base.endswith(".gguf") and not base.startswith("hf:")) or beside.is_dir() else base
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:

@@ -113,6 +113,8 @@ def _proven(report: RunReport) -> dict[str, Json]:
     """The result of a run that improved."""
     if report.summary.is_evaluation:
         raise UsageError(f"{report.id} is an evaluation, which learns nothing; name a run (see `promptlearn runs`)")
+    if report.summary.is_tuning:
+        raise UsageError(f"{report.id} trained weights, and no prompt; name another run (see `promptlearn runs`)")
     if report.summary.decision is None or not isinstance(report.result, dict):
         raise UsageError(
             f"run {report.id} is {report.summary.state} and has no result yet; "

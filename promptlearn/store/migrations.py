@@ -169,7 +169,30 @@ def _guard_table(connection: Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first_tables, _feedback_tables, _batch_tables, _sums, _guard_table)
+def _tuning_tables(connection: Connection) -> None:
+    for statement in _TUNING:
+        connection.exec_driver_sql(statement)
+
+
+_TUNING = (
+    """CREATE TABLE tuning_steps (
+        run TEXT NOT NULL REFERENCES runs (id), step INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, step))""",
+    """CREATE TABLE tuning_validations (
+        run TEXT NOT NULL REFERENCES runs (id), step INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (run, step))""",
+    """CREATE TABLE tuning_samples (
+        run TEXT NOT NULL REFERENCES runs (id), step INTEGER NOT NULL, place INTEGER NOT NULL, n INTEGER NOT NULL,
+        body TEXT NOT NULL, PRIMARY KEY (run, step, place, n))""",
+)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _first_tables,
+    _feedback_tables,
+    _batch_tables,
+    _sums,
+    _guard_table,
+    _tuning_tables,
+)
 
 
 def migrate(engine: Engine, where: str, migrations: Sequence[Migration] = MIGRATIONS) -> None:

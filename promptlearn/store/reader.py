@@ -18,6 +18,7 @@ from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
 from promptlearn.store.rows import (
     EVALUATION,
+    TUNING,
     UNFINISHED,
     CandidateRow,
     EventRow,
@@ -39,17 +40,26 @@ class Reader:
         self._where = where
 
     def runs(
-        self, limit: int | None = None, *, begins: str = "", learns: bool = False, digest: str | None = None
+        self,
+        limit: int | None = None,
+        *,
+        begins: str = "",
+        learns: bool = False,
+        tunes: bool = False,
+        digest: str | None = None,
     ) -> list[RunRow]:
         """Runs, the newest first.
 
-        At most `limit`; only those whose id begins so; with `learns` none that only measured a prompt; with `digest`
-        only those of this configuration.
+        At most `limit`; only those whose id begins so; with `learns` only those that learn a prompt, with `tunes` only
+        those that train weights; with `digest` only those of this configuration.
         """
         runs = schema.runs.c
         query = select(schema.runs).where(runs.id.startswith(begins, autoescape=True))
         if learns:
-            query = query.where(~runs.config_digest.startswith(EVALUATION, autoescape=True))
+            for other in (EVALUATION, TUNING):
+                query = query.where(~runs.config_digest.startswith(other, autoescape=True))
+        if tunes:
+            query = query.where(runs.config_digest.startswith(TUNING, autoescape=True))
         if digest is not None:
             query = query.where(runs.config_digest == digest)
         return [_run(row) for row in self._all(query.order_by(runs.id.desc()).limit(limit))]

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from promptlearn.store.feedback import Feedback
     from promptlearn.store.guards import Guards
     from promptlearn.store.pulls import Pulls
+    from promptlearn.store.tuning import Tuning
 
 Failable = TypeVar("Failable", Rollout, Verdict)
 
@@ -113,6 +114,13 @@ class Store:
         from promptlearn.store.pulls import Pulls
 
         return Pulls(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        """How weights were trained."""
+        from promptlearn.store.tuning import Tuning
+
+        return Tuning(self._engines[1], self._writer, self.where, self._clean)
 
     @cached_property
     def deliveries(self) -> Deliveries:

@@ -265,3 +265,29 @@ guards = Table(
     Column("at", Text, nullable=False),
     Column("body", Text, nullable=False),
 )
+
+tuning_steps = Table(
+    "tuning_steps",
+    metadata,
+    _run(),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+
+tuning_validations = Table(
+    "tuning_validations",
+    metadata,
+    _run(),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)
+
+tuning_samples = Table(
+    "tuning_samples",
+    metadata,
+    _run(),
+    Column("step", Integer, primary_key=True, autoincrement=False),
+    Column("place", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False),
+)

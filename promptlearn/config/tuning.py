@@ -1,0 +1,59 @@
+"""`tuning`: how to train a LoRA adapter with the judges' verdict as reward."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from promptlearn.config.section import Section
+
+
+class LoraConfig(Section):
+    """What is trained: low-rank additions to every linear layer but the output head."""
+
+    rank: int = Field(16, ge=1)
+    """Width of each addition."""
+    alpha: float = Field(32, gt=0)
+    """The addition counts alpha / rank."""
+
+
+class TuningConfig(Section):
+    base: str | None = None
+    """Weights to start from: a folder in Hugging Face's format, a GGUF file, or a name that `models pull` knows; by
+    default those of `models.task`, which has to be `local/…` then."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where the weights live; the best that is there by default."""
+    steps: int = Field(40, ge=1)
+    """Optimizer steps at most."""
+    groups: int = Field(4, ge=1)
+    """Train examples per step."""
+    group: int = Field(8, ge=2)
+    """Samples per example; they are compared with each other, so that fewer than four say little."""
+    max_tokens: int | None = Field(None, gt=0)
+    """Of one sample; by default as `models.task` has it."""
+    learning_rate: float = Field(1e-4, gt=0)
+    """LoRA wants about ten times what full fine-tuning does: 1e-5 to 1e-3, the more the smaller the model."""
+    lora: LoraConfig = LoraConfig()
+    """Size of the adapter."""
+    loss: Literal["importance_sampling", "ppo", "grpo", "dr_grpo", "dapo", "cispo", "gspo"] = "importance_sampling"
+    """Formulas and sources: docs/tuning.md."""
+    advantage: Literal["group_norm", "centre", "leave_one_out", "batch_std"] = "group_norm"
+    """What a sample's reward is compared with."""
+    kl_coef: float = Field(0.0, ge=0)
+    """Weight of the divergence from the base model; 0 lets the policy go where the reward is."""
+    max_staleness: int = Field(0, ge=0, le=64)
+    """Policy versions by which a sample may be older than the policy that learns from it: samples are drawn so many
+    steps ahead, always from the same version. 0 is on-policy; more keeps slow judges and the sampler busy together."""
+    queue: int = Field(8, ge=1)
+    """Groups that may wait for their verdicts before the next one is drawn."""
+    validate_every: int = Field(5, ge=1)
+    """Steps between two readings of the validation split; the first is of the base."""
+    validation_rows: int | None = Field(None, gt=0)
+    """The first so many rows of the validation split; by default all."""
+    patience: int = Field(3, ge=1)
+    """Stop after so many readings in a row that are no better than the best."""
+    checkpoint_every: int = Field(5, ge=1)
+    """Steps between two checkpoints; a killed run goes on from the last, and repeats what came after it exactly."""
+    gpu_usd_per_hour: float | None = Field(None, ge=0)
+    """What the device costs, for reports; by default unknown on a GPU and nothing on a CPU."""

@@ -1,0 +1,89 @@
+"""What the store keeps of a run that trains weights. Pure data; imports no database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class TuningStep:
+    """One step: what was sampled, what it was worth, and what the update looked like."""
+
+    step: int
+    """1, 2, … as steps end."""
+    reward: float | None
+    """Mean over the samples that have one; None where none has."""
+    spread: float | None
+    """Standard deviation within a group, mean over groups: without it there is nothing to learn from."""
+    samples: int
+    failed: int
+    """Samples without a reward: in no mean, no deviation and no loss (invariant 4)."""
+    groups: int
+    dropped: int
+    """Groups whose samples are all worth the same."""
+    truncated: int
+    """Samples that were cut at the most tokens allowed."""
+    length: float
+    """Tokens per sample, mean."""
+    staleness: int
+    """Policy versions by which the oldest sample was behind."""
+    loss: float | None = None
+    """No measure of progress. None, like all below up to `trained_tokens`, where no group was left to learn from."""
+    kl: float | None = None
+    entropy: float | None = None
+    """Nats per token."""
+    clip_fraction: float | None = None
+    grad_norm: float | None = None
+    ratio: float | None = None
+    ratio_error: float | None = None
+    effective_sample_size: float | None = None
+    """(Σw)² / (n Σw²) of the ratios to the policy that sampled."""
+    trained_tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    tokens_per_s: float = 0.0
+    """Sampled tokens per second of sampling."""
+    sample_s: float = 0.0
+    """Seconds in which the sampler was at work on this step's groups."""
+    wait_s: float = 0.0
+    """Seconds for which the loop waited for samples and verdicts."""
+    train_s: float = 0.0
+    seconds: float = 0.0
+    """Of the whole step, validation apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningValidation:
+    """One reading of the validation split."""
+
+    step: int
+    """0 is the base."""
+    score: float | None
+    """Mean over the rows that have one."""
+    n: int
+    unscored: int
+    best: bool = False
+    """Whether it was the best so far, so that its adapter is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TuningSample:
+    """One sample of a step, with its reward and the judges' words."""
+
+    step: int
+    group: int
+    """0, 1, … within the step."""
+    index: int
+    """0, 1, … within the group."""
+    example: str
+    output: str
+    reward: float | None
+    """None: not judged; `error` says why."""
+    parts: Mapping[str, float | None] = field(default_factory=dict)
+    """Judge → its score."""
+    feedback: str = ""
+    error: str = ""
+    finish_reason: str = "stop"
+    policy_version: int = 0
+    tokens: int = 0
