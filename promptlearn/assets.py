@@ -16,14 +16,14 @@ import yaml
 from promptlearn.errors import AssetError
 from promptlearn.records import Json
 
-AssetKind = Literal["judges", "meta_prompts", "examples"]
+AssetKind = Literal["judges", "meta_prompts", "examples", "app"]
 
 _CHECKOUT = Path(__file__).resolve().parents[1]
 _SUFFIXES = (".yaml", ".yml")
 
 
 def asset_dir(name: str) -> Traversable:
-    """The folder of that name (`judges`, `meta_prompts`, `examples`): the installed one, else the checkout's.
+    """The folder of that name (`judges`, `meta_prompts`, `examples`, `app`): the installed one, else the checkout's.
 
     Raises `AssetError` where neither is there.
     """

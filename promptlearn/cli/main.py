@@ -16,6 +16,7 @@ from promptlearn import __version__
 from promptlearn.cli import (
     batch,
     cache,
+    dashboard,
     evaluate,
     feedback,
     feedback_classify,
@@ -49,6 +50,7 @@ run.register(app)
 evaluate.register(app)
 batch.register(app)
 look.register(app)
+dashboard.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 github_propose.register(github.app)

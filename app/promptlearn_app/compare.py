@@ -1,0 +1,7 @@
+"""compare."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("compare")

@@ -1,0 +1,7 @@
+"""examples."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("examples")

@@ -1,0 +1,7 @@
+"""failures."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("failures")

@@ -1,0 +1,7 @@
+"""judges."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("judges")

@@ -1,0 +1,7 @@
+"""prompt."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("prompt")

@@ -1,0 +1,7 @@
+"""reviews."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("reviews")

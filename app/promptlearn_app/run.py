@@ -1,0 +1,7 @@
+"""run."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("run")

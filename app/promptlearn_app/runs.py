@@ -1,0 +1,80 @@
+"""Runs: all of them with what they came to, and how to start one."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from promptlearn.report import RunSummary
+from promptlearn_app import reads, safe, words
+from promptlearn_app.start import start_form
+
+
+def page() -> None:
+    st.title("Runs")
+    found = reads.runs()
+    _figures(found)
+    _table(found)
+    with st.expander("Start a run", icon=":material/play_arrow:", expanded=False):
+        start_form()
+
+
+def first_steps() -> None:
+    """What somebody sees who has no run yet."""
+    safe.empty(
+        "No run yet",
+        "A run takes your prompt and a table of examples, learns a better prompt, and proves on rows that it never saw "
+        "whether it is better. Start one below, or in a terminal. The demo needs no key.",
+        "promptlearn demo",
+    )
+    start_form()
+
+
+def _figures(found: list[RunSummary]) -> None:
+    learning = [one for one in found if not one.is_evaluation]
+    for column, (label, amount) in zip(
+        st.columns(4),
+        (
+            ("Runs", len(learning)),
+            ("Running now", sum(one.state == "running" for one in found)),
+            ("Proven better", sum(one.decision == "improved" for one in learning)),
+            ("Failed", sum(one.state == "failed" for one in found)),
+        ),
+        strict=True,
+    ):
+        column.metric(label, amount, border=True)
+
+
+def _table(found: list[RunSummary]) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame(
+        {
+            "Run": one.id,
+            "Started": words.ago(one.created_at),
+            "State": words.STATES.get(one.state, one.state),
+            "What it came to": "measured only" if one.is_evaluation else words.DECISIONS.get(one.decision or "", ""),
+            "Before": one.baseline_score,
+            "After": one.best_score,
+            "Gain": one.delta,
+            "Time": words.seconds(one.active_seconds),
+            "Why it ended": words.cut(one.stop_reason, 80),
+        }
+        for one in found
+    )
+    figure = st.column_config.NumberColumn(format="%.3f", width="small")
+    chosen = st.dataframe(
+        frame,
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="single-row",
+        key="runs",
+        column_config={
+            "Before": figure,
+            "After": figure,
+            "Gain": st.column_config.NumberColumn(format="%+.3f", width="small", help="On the test split, paired"),
+        },
+    )
+    rows = chosen.selection.rows
+    if rows:
+        st.switch_page("views/run.py", query_params={"run": found[rows[0]].id})
+    safe.note("Choose a row to open its run. Scores are means on the test split, which is read once, at the end.")

@@ -1,0 +1,7 @@
+"""tuning."""
+
+import streamlit as st
+
+
+def page() -> None:
+    st.title("tuning")

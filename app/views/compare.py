@@ -1,0 +1,3 @@
+from promptlearn_app.compare import page
+
+page()

@@ -1,0 +1,3 @@
+from promptlearn_app.examples import page
+
+page()

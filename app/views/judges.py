@@ -1,0 +1,3 @@
+from promptlearn_app.judges import page
+
+page()

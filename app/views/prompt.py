@@ -1,0 +1,3 @@
+from promptlearn_app.prompt import page
+
+page()

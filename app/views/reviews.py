@@ -1,0 +1,3 @@
+from promptlearn_app.reviews import page
+
+page()

@@ -1,0 +1,3 @@
+from promptlearn_app.run import page
+
+page()

@@ -1,0 +1,3 @@
+from promptlearn_app.runs import page
+
+page()

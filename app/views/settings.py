@@ -1,0 +1,3 @@
+from promptlearn_app.settings import page
+
+page()

@@ -1,0 +1,3 @@
+from promptlearn_app.tuning import page
+
+page()

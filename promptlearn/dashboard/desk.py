@@ -1,0 +1,26 @@
+"""The store that the pages read, and the folder beside it for what they keep. Opens; asks nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promptlearn.store import Store, open_store
+from promptlearn.store.place import find_place, make_own
+
+
+def open_desk(where: str) -> Store:
+    """The store for looking at. Raises `StoreError` where there is none yet."""
+    return open_store(where, create=False)
+
+
+def private_folder(where: str) -> Path:
+    """The `.promptlearn/` of that store: for this user only."""
+    folder = find_place(where).folder
+    make_own(folder)
+    return folder
+
+
+def has_store(where: str) -> bool:
+    """Whether a run was ever begun there."""
+    file = find_place(where).file
+    return file is None or file.exists()
