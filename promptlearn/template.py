@@ -21,9 +21,11 @@ MAX_RENDERED = 1_000_000
 """Characters that one rendered template may have."""
 
 _NONCE_LENGTH = 12
-# Any run of three `<`, however many backslashes an earlier escape has put into it.
-_OPENING = re.compile(r"<<(?=\\*<)")
-_ESCAPED = re.compile(r"<<\\(?=\\*<)")
+# Any run of three `<`, and the marks that chat templates put between turns (`<|im_end|>`, `</s>`, `<end_of_turn>`):
+# some servers read these as such wherever they stand. However many backslashes an earlier escape has put into it.
+_TURN_MARK = r"\\*(?:\||/?s>|(?:start|end)_of_turn>)"
+_OPENING = re.compile(rf"<<(?=\\*<)|<(?={_TURN_MARK})")
+_ESCAPED = re.compile(rf"(<<)\\(?=\\*<)|(<)\\(?={_TURN_MARK})")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -100,7 +102,8 @@ def fence(text: str, nonce: str, name: str = "text") -> str:
     r"""`text` between two lines that only the caller can write, for a model that must read it as data.
 
     Three `<` in a row, with which every fence begins, are broken with a backslash inside the text (`<<\<`), so it can
-    neither end its fence nor forge another, nonce or not. `unfence` gives the text back. Shape, for `name="output"`:
+    neither end its fence nor forge another, nonce or not. So are the marks between a chat's turns (`<\|im_end|>`).
+    `unfence` gives the text back. Shape, for `name="output"`:
 
         <<<DATA output 3f9a0c1b2d4e>>>
         …
@@ -112,7 +115,7 @@ def fence(text: str, nonce: str, name: str = "text") -> str:
 def unfence(fenced: str) -> str:
     """The text that `fence` was given, byte for byte."""
     inside = fenced.split("\n", 1)[1].rsplit("\n", 1)[0]
-    return _ESCAPED.sub("<<", inside)
+    return _ESCAPED.sub(lambda match: match[1] or match[2], inside)
 
 
 def _broken(match: re.Match[str]) -> str:

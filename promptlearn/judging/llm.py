@@ -14,6 +14,7 @@ from promptlearn.judging.asset import JudgeFile
 from promptlearn.judging.checks import need_expected
 from promptlearn.judging.evidence import conversation_text, evidence_text
 from promptlearn.judging.excerpt import cut_end, cut_middle
+from promptlearn.hidden import visible
 from promptlearn.judging.finding import not_judged
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields
@@ -147,7 +148,10 @@ class LLMJudge:
         material[key] = "\n\n".join(filter(None, (material[key].strip(), shown)))
 
     def _clean(self, text: str) -> str:
-        return redact(text, self._secrets)
+        """Without secrets, and as a reader sees it: what only a model would read may be meant for the judge."""
+        whole = redact(text, self._secrets)
+        seen = visible(whole)
+        return seen if seen == whole else f"{seen}\n[… {len(whole) - len(seen):,} hidden characters taken out …]"
 
     def _verdict(self, rollout: Rollout, values: Mapping[str, Any], usage: Usage) -> Verdict:
         explanation = str(values.get("explanation") or "").strip()

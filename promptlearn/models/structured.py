@@ -167,7 +167,9 @@ def read_fields(text: str, fields: Sequence[Field]) -> dict[str, Json]:
     """
     found = _json_object(text, fields)
     if found is None:
-        found = dict(_tagged(text, [field.name for field in fields], [f.name for f in fields if f.required]))
+        names = [field.name for field in fields]
+        found = dict(_tagged(text, names, [field.name for field in fields if field.required]))
+        _refuse_quoted(text, names)
     return {field.name: _value(field, found.get(field.name)) for field in fields}
 
 
@@ -182,15 +184,24 @@ def parse_tagged(text: str, names: Sequence[str]) -> dict[str, str]:
 
 
 def _tagged(text: str, names: Sequence[str], required: Sequence[str]) -> dict[str, str]:
-    found = {name: _last_tag(text, name) for name in names}
+    spans = {name: span for name in names if (span := _last_tag(text, name)) is not None}
     for name in required:
-        if found[name] is None:
+        if name not in spans:
             raise ModelError("unparseable", f"the reply has no <{name}>…</{name}>")
-    return {name: content for name, content in found.items() if content is not None}
+    return {name: text[start:end].strip() for name, (start, end) in spans.items()}
 
 
-def _last_tag(text: str, name: str) -> str | None:
-    """The last well-formed occurrence of one tag, or None where the reply does not have it."""
+def _refuse_quoted(text: str, names: Sequence[str]) -> None:
+    """Raises where a tag stands inside of another's text alone: there it is quoted, not said."""
+    spans = {name: span for name in names if (span := _last_tag(text, name)) is not None}
+    for name, (start, end) in spans.items():
+        for other, (first, last) in spans.items():
+            if first <= start and end <= last and name != other:
+                raise ModelError("unparseable", f"<{name}> stands inside of <{other}>; give it behind </{other}>")
+
+
+def _last_tag(text: str, name: str) -> tuple[int, int] | None:
+    """Where the text of the last well-formed occurrence of one tag stands; None where the reply does not have it."""
     mark = re.compile(rf"<\s*(/?)\s*{re.escape(name)}\s*>", re.IGNORECASE)
     marks = list(mark.finditer(text))
     if not marks:
@@ -207,7 +218,7 @@ def _last_tag(text: str, name: str) -> str | None:
         raise ModelError("unparseable", f"</{name}> stands twice for one <{name}>")
     at_line_starts = [match for match in openings if _begins_line(text, match)]
     opening = (at_line_starts or openings)[-1]
-    return text[opening.end() : marks[end].start()].strip()
+    return opening.end(), marks[end].start()
 
 
 def _begins_line(text: str, match: re.Match[str]) -> bool:
@@ -215,19 +226,24 @@ def _begins_line(text: str, match: re.Match[str]) -> bool:
 
 
 def _json_object(text: str, fields: Sequence[Field]) -> dict[str, Json] | None:
-    """The last JSON object in `text` that has one of the fields, at any place in it."""
+    """The last JSON object in `text` that has one of the fields, at any place in it.
+
+    None where a bracket is closed behind it that was opened before: then it stands inside of a broken object, as a
+    quotation does, and is not the reply.
+    """
     decoder = json.JSONDecoder(strict=False)
     names = {field.name for field in fields}
-    found, at = None, text.find("{")
+    found, behind, at = None, "", text.find("{")
     while at != -1:
         try:
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            found = value if isinstance(value, dict) and not names.isdisjoint(value) else found
+            if isinstance(value, dict) and not names.isdisjoint(value):
+                found, behind = value, text[end:]
         at = text.find("{", end)
-    return found
+    return None if behind.partition("{")[0].count("}") else found
 
 
 def _value(field: Field, raw: Json) -> Json:
