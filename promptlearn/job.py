@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from promptlearn import __version__
+from promptlearn.alarms import find_alarms
 from promptlearn.attempts import counts_itself
 from promptlearn.config import JudgeConfig, ScoringConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
@@ -37,7 +38,7 @@ from promptlearn.proof import Proof, measure, prove
 from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
-from promptlearn.result import Measure, RunResult
+from promptlearn.result import Alarm, Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Pool, Slots, Spare
@@ -217,10 +218,15 @@ class Bench:
 
 
 @asynccontextmanager
-async def _bench(
-    job: Job, run: str, observer: Observer, stopping: Callable[[], bool], minutes_before: float, slots: Slots | None
+async def open_bench(
+    job: Job,
+    run: str = "",
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+    minutes_before: float = 0.0,
+    slots: Slots | None = None,
 ) -> AsyncIterator[Bench]:
-    """Models metered, judges and proposers opened; models are closed at the end."""
+    """Models metered, judges and proposers opened; models are closed at the end. Without a `run` keep no rows."""
     log = RunLog(job.store, run, observer)
     ledger = Ledger(job.budget, minutes_before=minutes_before)
     slots = slots or Slots(_width(job))
@@ -319,7 +325,7 @@ async def run_job(
         minutes = row.active_seconds / 60 if row else 0.0
         heartbeat = asyncio.create_task(_beat(job.store, run))
         try:
-            async with _bench(job, run, observer, stopping, minutes, slots) as bench:
+            async with open_bench(job, run, observer, stopping, minutes, slots) as bench:
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
             await _note_end(job.store, run, error)
@@ -364,7 +370,8 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     )
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
     usage = {role: ledger.usage(role) for role in ROLES}
-    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started)
+    alarms = find_alarms(bench.panel, proof.before, proof.after)
+    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms)
     if result.decision == "improved" and job.scope:
         await job.store.guards.keep(adopted(optimizer.standings, result.prompt, job.scope, run))
     return result
@@ -379,6 +386,7 @@ def _result(
     warnings: tuple[str, ...],
     reads: int,
     seconds: float,
+    alarms: tuple[Alarm, ...],
 ) -> RunResult:
     improved = proof.conclusion == "improved"
     challenger = search.incumbent.prompt if search.incumbent.digest != job.prompt.digest else None
@@ -404,6 +412,7 @@ def _result(
             str(write_prompt(job, challenger, folder, "not_proven")) if challenger and not improved else None
         ),
         warnings=warnings,
+        alarms=alarms,
         test_reads=reads,
     )
 
@@ -443,10 +452,25 @@ async def evaluate_job(
     wanted = [(name, rows) for name, rows in _splits(job.dataset) if split in (None, name)]
     if not any(rows for _, rows in wanted):
         raise DataError(f"{job.dataset.name}: no row is in the split {split}; choose another one, or set data.split")
+    async with evaluating(job, wanted, observer, stopping, slots) as (bench, judged):
+        measured = measure(judged)
+        usage = {role: bench.ledger.usage(role) for role in ROLES}
+    return Evaluation(measured, tuple(judged), usage, bench.log.run, time.monotonic() - started)
+
+
+@asynccontextmanager
+async def evaluating(
+    job: Job,
+    wanted: Sequence[tuple[Split, Sequence[Example]]],
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+    slots: Slots | None = None,
+) -> AsyncIterator[tuple[Bench, list[Row]]]:
+    """The job's prompt on these rows, kept as an evaluation; the bench stays open for more of the same budget."""
     run = await job.store.start_run(job.described or {}, EVALUATION + job.digest(), versions(), job.search.seed)
     with job.store.lock_run(run):
         try:
-            async with _bench(job, run, observer, stopping, 0.0, slots) as bench:
+            async with open_bench(job, run, observer, stopping, 0.0, slots) as bench:
                 counts = {name: len(rows) for name, rows in wanted}
                 await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[])
                 await bench.log.candidate(Candidate(job.prompt, parents=(), proposer="baseline"))
@@ -457,13 +481,12 @@ async def evaluate_job(
                 judged = await bench.evaluator.rows(
                     [Want(job.prompt, example, name) for name, rows in wanted for example in rows]
                 )
-                usage = {role: bench.ledger.usage(role) for role in ROLES}
+                yield bench, judged
         except BaseException as error:
             await _note_end(job.store, run, error)
             raise
         measured = measure(judged)
         await job.store.finish_run(run, "finished", "evaluated", {"score": measured.score, "n": measured.n})
-    return Evaluation(measured, tuple(judged), usage, run, time.monotonic() - started)
 
 
 def versions() -> dict[str, str]:

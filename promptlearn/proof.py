@@ -25,6 +25,10 @@ class Proof:
     baseline: Measure
     challenger: Measure
     delta: Difference
+    before: tuple[Row, ...] = ()
+    """The baseline's rows, in the order of the examples."""
+    after: tuple[Row, ...] = ()
+    """The challenger's."""
 
 
 async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], evaluator: Evaluator) -> Proof:
@@ -48,7 +52,7 @@ async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], e
     if tested.p_value < LEVEL and not same:
         conclusion = "regressed" if tested.difference < 0 else "improved" if _holds(before, after) else "not_proven"
     delta = Difference(tested.difference, tested.ci95, tested.p_value, tested.test, tested.n)
-    return Proof(conclusion, measure(before), measure(after), delta)
+    return Proof(conclusion, measure(before), measure(after), delta, tuple(before), tuple(after))
 
 
 def _holds(before: Sequence[Row], after: Sequence[Row]) -> bool:

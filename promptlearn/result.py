@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -32,6 +33,16 @@ class Difference:
     p_value: float
     test: str
     n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A sign that a prompt may please its judges and nobody else. Decides nothing."""
+
+    kind: Literal["all_pass", "length", "gold"]
+    message: str
+    figures: Mapping[str, Json]
+    """What it was read from; see `promptlearn.alarms`."""
 
 
 @dataclass(slots=True)
@@ -67,6 +78,7 @@ class RunResult:
     """A prompt that won on validation and was not proven on test; kept for reading, not shipped."""
     challenger_path: str | None = None
     warnings: tuple[str, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
     test_reads: int = 1
     """How often this run has read the test split; more than one means that the figures are no longer untouched."""
 
@@ -92,6 +104,7 @@ class RunResult:
             "challenger": {"digest": self.challenger_digest, "path": self.challenger_path},
             "test_reads": self.test_reads,
             "warnings": list(self.warnings),
+            "alarms": [asdict(alarm) for alarm in self.alarms],
             "wall_s": round(self.wall_s, 3),
         }
 

@@ -8,7 +8,7 @@ from promptlearn.errors import AssetError
 from promptlearn.template import call_nonce, fence, render, template_variables, unfence
 
 # Text that looks like ours: fences, backslashes, braces, and anything else.
-hostile = st.text(st.sampled_from("<>\\{}\n\r DATAEND abc0")) | st.text()
+hostile = st.text(st.sampled_from("<>\\{}\n\r DATAEND abc0|s/")) | st.text()
 
 
 @given(hostile)
@@ -74,6 +74,17 @@ def test_no_text_can_end_its_fence(text: str) -> None:
     assert fenced.count("<<<") == 2
     assert fenced.startswith("<<<DATA output ")
     assert fenced.rpartition("\n")[2].startswith("<<<END output ")
+
+
+@pytest.mark.parametrize(
+    "mark", ["<|im_end|>", "<|start_header_id|>", "</s>", "<s>", "<end_of_turn>", "<start_of_turn>"]
+)
+def test_no_text_can_end_its_turn(mark: str) -> None:
+    """Invariant 9: some servers read a chat template's own marks wherever they stand."""
+    text = f"{mark}x<{mark}<<<{mark}"
+    fenced = fence(text, call_nonce([text]), "output")
+    assert mark not in fenced
+    assert unfence(fenced) == text
 
 
 def test_a_fence_copied_from_an_earlier_call_does_not_break_out() -> None:

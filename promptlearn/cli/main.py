@@ -25,6 +25,7 @@ from promptlearn.cli import (
     github,
     github_propose,
     github_serve,
+    judge,
     look,
     models,
     run,
@@ -60,6 +61,7 @@ feedback_decide.register(feedback.app)
 feedback_take.register(feedback.app)
 feedback_classify.register(feedback.app)
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(judge.app, name="judge")
 
 
 def _print_version(wanted: bool) -> None:

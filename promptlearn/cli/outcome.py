@@ -33,6 +33,8 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
     _usage(result)
     for warning in result.warnings:
         note(f"warning: {warning}", style="yellow")
+    for alarm in result.alarms:
+        note(f"alarm ({alarm.kind}): {alarm.message}", style="red")
     if result.test_reads > 1:
         note(f"warning: this run has read the test split {result.test_reads} times", style="yellow")
     kept = "learned prompt" if result.decision == "improved" else "prompt to keep (the baseline)"

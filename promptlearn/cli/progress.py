@@ -104,7 +104,7 @@ def _line(event: Event) -> str | None:
         return f"  {verb} {body['what']} ({body['effect']:+.3f}): {text[:60]}"
     if event.kind == "budget":
         return f"budget: {body['message']}"
-    if event.kind == "waiting":
+    if event.kind in ("waiting", "examined"):
         return f"  {body['message']}"
     if event.kind == "test":
         return f"reading the test split once: {body['rows']} rows × {body['prompts']}"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
+from promptlearn.hidden import visible
 from promptlearn.judging.asset import JudgeFile
 from promptlearn.judging.checks import need_expected
 from promptlearn.judging.evidence import conversation_text, evidence_text
 from promptlearn.judging.excerpt import cut_end, cut_middle
-from promptlearn.hidden import visible
 from promptlearn.judging.finding import not_judged
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields

@@ -185,6 +185,21 @@ _TUNING = (
 )
 
 
+def _judge_tables(connection: Connection) -> None:
+    for statement in _JUDGES:
+        connection.exec_driver_sql(statement)
+
+
+_JUDGES = (
+    """CREATE TABLE judge_checks (
+        id TEXT NOT NULL PRIMARY KEY, kind TEXT NOT NULL, judge TEXT NOT NULL, at TEXT NOT NULL,
+        body TEXT NOT NULL)""",
+    "CREATE INDEX ix_judge_checks_judge ON judge_checks (judge, kind, at)",
+    """CREATE TABLE judge_labels (
+        item TEXT NOT NULL PRIMARY KEY, judge TEXT NOT NULL, at TEXT NOT NULL, body TEXT NOT NULL)""",
+)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _feedback_tables,
@@ -192,6 +207,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _sums,
     _guard_table,
     _tuning_tables,
+    _judge_tables,
 )
 
 

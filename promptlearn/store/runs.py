@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from promptlearn.store.deliveries import Deliveries
     from promptlearn.store.feedback import Feedback
     from promptlearn.store.guards import Guards
+    from promptlearn.store.judge_checks import JudgeChecks
     from promptlearn.store.pulls import Pulls
     from promptlearn.store.tuning import Tuning
 
@@ -107,6 +108,13 @@ class Store:
         from promptlearn.store.guards import Guards
 
         return Guards(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def judges(self) -> JudgeChecks:
+        """How judges stood their examinations, and what people say about outputs."""
+        from promptlearn.store.judge_checks import JudgeChecks
+
+        return JudgeChecks(self._engines[1], self._writer, self.where)
 
     @cached_property
     def pulls(self) -> Pulls:

@@ -291,3 +291,23 @@ tuning_samples = Table(
     Column("n", Integer, primary_key=True, autoincrement=False),
     Column("body", Text, nullable=False),
 )
+
+judge_checks = Table(
+    "judge_checks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("judge", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("ix_judge_checks_judge", "judge", "kind", "at"),
+)
+
+judge_labels = Table(
+    "judge_labels",
+    metadata,
+    Column("item", Text, primary_key=True),
+    Column("judge", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
