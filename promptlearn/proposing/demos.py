@@ -2,7 +2,8 @@
 
 Knows the train examples and which of them the parent fails; whether a draft is better is measured elsewhere. Where the
 answers are labels, each label gets examples that stand for its own rows and not for another label's; elsewhere the
-choice is diverse, failed rows first. Drafts differ in how many they choose and in the chance subset they choose from.
+choice is diverse, failed rows first. Every other draft shows the rows, too, that approved reviews are about. Drafts
+differ in how many they choose and in the chance subset they choose from.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from promptlearn.contract import violations
 from promptlearn.proposing.answers import answer_set
 from promptlearn.proposing.base import Brief
 from promptlearn.proposing.likeness import representatives, similarities
+from promptlearn.proposing.reviewed import reviewed_rows
 from promptlearn.proposing.wording import MAX_RULE_LENGTH, normalised, says
 from promptlearn.records import Demonstration, Draft, Example, Prompt, Rule, as_text
 
@@ -176,6 +178,7 @@ def _broken(parent: Prompt, plan: Plan) -> list[str]:
 def _labelled(brief: Brief, pool: Sequence[Example], listing: Rule | None) -> Iterator[Plan]:
     """Fresh choices of different size; a parent's own demonstrations are also mended where it fails."""
     choices = _choices(random.Random(brief.seed))  # noqa: S311 - no secret
+    extras = cycle([reviewed_rows(brief.reviews, pool, answer_set(brief.train)), []])
     for i in range(_ATTEMPTS):
         rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
         if brief.parent.demonstrations and i % 2 == 0:
@@ -183,9 +186,12 @@ def _labelled(brief: Brief, pool: Sequence[Example], listing: Rule | None) -> It
         else:
             size, listed = next(choices)
             rule = listing if listed else None
-            shown = _interleaved(_per_label(pool, size, rng), rng)
+            extra = next(extras)
+            shown = _interleaved(_per_label([row for row in pool if row not in extra], size, rng), rng)
             why = f"representative demonstrations, {size} for each of: {_answers(shown)}"
-            yield Plan(shown, f"{why}; and the list of answers" if rule else why, rule)
+            why += "; and the list of answers" if rule else ""
+            why += f"; and {len(extra)} that reviewers' comments are about" if extra else ""
+            yield Plan([*map(_shown, rng.sample(extra, len(extra))), *shown], why, rule)
 
 
 def _choices(rng: random.Random) -> Iterator[tuple[int, bool]]:
@@ -283,14 +289,16 @@ def _unlabelled(brief: Brief, pool: Sequence[Example]) -> Iterator[Plan]:
     """Diverse rows, the failed ones first; after the parent's own demonstrations and without them in turn."""
     own = brief.parent.demonstrations
     shown = {demo.source for demo in own}
+    reviewed = {row.id for row in reviewed_rows(brief.reviews, pool)}
     for i in range(_ATTEMPTS):
         rng = random.Random(f"{brief.seed}/{i}")  # noqa: S311 - no secret
         extends = bool(own) and i % 2 == 0
         free = [row for row in pool if not (extends and row.id in shown)]
         rows = rng.sample(free, min(_PLAIN_POOL, max(1, round(_SUBSET * len(free))))) if free else []
-        failed = [row for row in rows if row.id in brief.failed]
+        first = [row for row in free if row.id in reviewed]
+        first += [row for row in rows if row.id in brief.failed and row.id not in reviewed]
         size = _UNLABELLED[i % len(_UNLABELLED)]
-        chosen = _diverse([*failed, *(row for row in rows if row.id not in brief.failed)], len(failed), size)
+        chosen = _diverse([*first, *(row for row in rows if row not in first)], len(first), size)
         demos = tuple(_shown(row) for row in chosen)
         yield Plan((*own, *demos) if extends else demos, f"{len(demos)} different demonstrations, failed ones first")
 

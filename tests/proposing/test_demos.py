@@ -8,7 +8,8 @@ from topic_task import TOPICS, accuracy, topic_brief, train_rows
 
 from promptlearn.contract import violations
 from promptlearn.proposing import Brief, open_proposer
-from promptlearn.records import Contract, Demonstration, Example, Layout, Prompt
+from promptlearn.proposing.reviewed import reviewed_rows
+from promptlearn.records import Contract, Demonstration, Example, Layout, Prompt, Review
 
 demos = open_proposer("demos", model=None)
 
@@ -156,3 +157,31 @@ async def test_it_has_nothing_to_repair() -> None:
     brief = topic_brief()
     (draft,) = await demos.propose(brief, 1)
     assert await demos.repair(brief, draft, ["too long"]) is None
+
+
+async def test_rows_that_approved_reviews_are_about_are_shown_by_every_other_draft() -> None:
+    brief = topic_brief()
+    row = brief.train[5]
+    on_row = Review("r1", "Not what we say here.", trusted=True, state="approved", examples=(row.id,))
+    drafts = await demos.propose(replace(brief, reviews=(on_row,)), 4)
+    assert [row.id in {demo.source for demo in draft.prompt.demonstrations[:1]} for draft in drafts][::2] == [
+        True,
+        True,
+    ]
+    assert "reviewers" in drafts[0].rationale
+    assert "reviewers" not in drafts[1].rationale
+
+
+def test_a_statement_made_elsewhere_finds_the_rows_that_it_is_about() -> None:
+    rows = [
+        Example("e0", {"message": "The code on my gift card is not accepted."}, "Account"),
+        Example("e1", {"message": "How long do gift cards last?"}, "Product"),
+        Example("e2", {"message": "I can not log in."}, "Account"),
+        Example("e3", {"message": "My parcel is late."}, "Delivery"),
+    ]
+    labels = ["Account", "Delivery", "Product"]
+    said = Review("r1", "Anything about gift cards is `Account`, not `Delivery`.", trusted=True, state="approved")
+    assert reviewed_rows([said], rows, labels) == [rows[0], rows[2]]
+    assert reviewed_rows([replace(said, state="pending")], rows, labels) == []
+    assert reviewed_rows([replace(said, body="Be kind.")], rows, labels) == []
+    assert reviewed_rows([replace(said, examples=(rows[3].id,))], rows, labels) == [rows[3]]
