@@ -43,6 +43,7 @@ def promptlearn(url: str, calls: int, workers: int | None, proposals: tuple[int,
     from promptlearn import aoptimize
     from promptlearn.dataset import load_dataset
     from promptlearn.ledger import Budget
+    from promptlearn.limits import Limits
     from promptlearn.models import open_model
     from promptlearn.models.base import Sampling
 
@@ -65,6 +66,7 @@ def promptlearn(url: str, calls: int, workers: int | None, proposals: tuple[int,
                 pipeline_depth=8,
                 drafts=1,
                 spare=0.3,
+                limits={"task": Limits(hedge=0.8)},
                 rounds=1000,
                 patience=1000,
             )

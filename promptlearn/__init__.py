@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from promptlearn.judging import Numeric as Numeric
     from promptlearn.judging import Regex as Regex
     from promptlearn.ledger import Budget as Budget
+    from promptlearn.limits import Limits as Limits
     from promptlearn.models import open_model as open_model
     from promptlearn.models.base import Model as Model
     from promptlearn.models.base import Price as Price
@@ -72,6 +73,7 @@ _HOMES = {
         "Regex",
     ),
     "promptlearn.ledger": ("Budget",),
+    "promptlearn.limits": ("Limits",),
     "promptlearn.models": ("open_model",),
     "promptlearn.models.base": ("Model", "Price", "Reply", "Sampling"),
     "promptlearn.models.scripted": ("ScriptedModel",),

@@ -25,6 +25,7 @@ from promptlearn.job import Evaluation, Job, JudgeSpec, evaluate_job, run_job
 from promptlearn.judging import Callable as FunctionJudge
 from promptlearn.judging import Judge
 from promptlearn.ledger import Budget
+from promptlearn.limits import Limits
 from promptlearn.models.base import Model
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.prompt import PromptFile, bind_variables, read_prompt
@@ -61,6 +62,7 @@ async def aoptimize(
     reviews: Sequence[Review] = (),
     proposers: Sequence[Proposer | str] = (),
     budget: Budget | None = None,
+    limits: Mapping[Role, Limits] | None = None,
     store: str | Path | None = None,
     observer: Observer = nobody,
     **search: Any,
@@ -68,7 +70,8 @@ async def aoptimize(
     """Learn a better prompt and prove it on the test split.
 
     `inputs`, `expected` and `group` name columns where `data` is not a Dataset yet. `search` takes the keys of the
-    configuration's `search` section, such as `rounds=4` or `seed=1`. The result's `prompt` is the one to ship:
+    configuration's `search` section, such as `rounds=4` or `seed=1`; `limits` says how fast each role's model may be
+    asked, and when a slow call is asked again. The result's `prompt` is the one to ship:
     `decision` says whether it is proven to be better. Runs are kept in `store` (by default .promptlearn/store.db in
     the working directory); the same call goes on where a killed one stopped.
 
@@ -85,6 +88,7 @@ async def aoptimize(
         reviews=reviews,
         proposers=proposers,
         budget=budget,
+        limits=limits,
         store=store,
         search=search,
     )
@@ -104,13 +108,23 @@ async def aevaluate(
     group: str | None = None,
     split: Split | None = None,
     budget: Budget | None = None,
+    limits: Mapping[Role, Limits] | None = None,
     store: str | Path | None = None,
     **search: Any,
 ) -> Evaluation:
     """Measure a prompt on one split, or on all rows (`split=None`): its mean score, and every row with its verdicts."""
     columns = {"inputs": inputs, "expected": expected, "group": group}
     job = _job(
-        prompt, data, task=task, judges=judges, judge=judge, columns=columns, budget=budget, store=store, search=search
+        prompt,
+        data,
+        task=task,
+        judges=judges,
+        judge=judge,
+        columns=columns,
+        budget=budget,
+        limits=limits,
+        store=store,
+        search=search,
     )
     with job.store:
         return await evaluate_job(job, split)
@@ -164,6 +178,7 @@ def _job(
     judge: ModelSource | None,
     columns: Mapping[str, Any],
     budget: Budget | None,
+    limits: Mapping[Role, Limits] | None,
     store: str | Path | None,
     search: Mapping[str, Any],
     meta: ModelSource | None = None,
@@ -189,6 +204,7 @@ def _job(
         proposers=tuple(proposers),
         search=settings,
         budget=budget or Budget(),
+        limits=limits or {},
         folder=Path.cwd(),
         store=open_store(store, secrets=secrets),
         secrets=secrets,

@@ -24,6 +24,19 @@ async def test_rounds_are_opened_while_there_is_room_for_what_they_may_need() ->
     assert allowance.open(2, 300, 300)
 
 
+async def test_before_the_first_commit_a_round_gets_half_of_what_it_may_need_at_most() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=100, spare=0.1)  # 800 for the search
+    assert [allowance.open(number, 50, 350) for number in range(5)] == [True] * 4 + [False]  # 200 each
+
+
+async def test_rows_that_rounds_read_together_are_held_back_once() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=100, spare=0.1)
+    allowance.share(300)
+    assert [allowance.open(number, 200, 200) for number in range(3)] == [True, True, False]
+    allowance.share(50)
+    assert allowance.open(2, 200, 200)
+
+
 async def test_a_round_that_needs_more_waits_for_its_turn_and_then_takes_what_is_left() -> None:
     allowance = Allowance(Budget(task_calls=1000), 0, kept=0, spare=0.1)
     assert allowance.open(0, 300, 300)

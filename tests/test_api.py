@@ -3,13 +3,15 @@
 import inspect
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 import synthetic
+from chat_server import Answer, ChatServer, completion
 
 import promptlearn
 from promptlearn import (
@@ -19,6 +21,7 @@ from promptlearn import (
     Example,
     JudgeSpec,
     LabelSet,
+    Limits,
     Message,
     Prompt,
     Rollout,
@@ -26,6 +29,7 @@ from promptlearn import (
     ScriptedModel,
 )
 from promptlearn.errors import AssetError, ConfigError, DataError, PromptError, TooManyErrors
+from promptlearn.records import Role
 
 COLUMNS: dict[str, Any] = {"inputs": ["message"], "expected": "tag"}
 
@@ -258,3 +262,13 @@ def test_the_readme_example_runs(tmp_path: Path) -> None:
     assert learned.demonstrations == result.prompt.demonstrations
     assert any(demo.effect for demo in learned.demonstrations)
     assert result.usage["meta"].calls == len(meta.calls) > 0
+
+
+def test_limits_say_how_fast_a_model_may_be_asked(tmp_path: Path) -> None:
+    rows = [{"message": f"message {number}", "tag": "a"} for number in range(12)]
+    limits: Mapping[Role, Limits] = {"task": Limits(rpm=600)}
+    with ChatServer(lambda body: Answer(completion("a"))).in_thread() as url:
+        task = promptlearn.open_model("openai/any", base_url=url)
+        began = time.monotonic()
+        promptlearn.evaluate("Be brief.", rows, task=task, limits=limits, store=tmp_path / "s.db", **COLUMNS)
+        assert time.monotonic() - began > 1  # eleven times a tenth of a second, after the first

@@ -134,22 +134,30 @@ class Optimizer:
         settings, dataset = self._settings, self._problem.dataset
         minibatch = min(settings.minibatch, len(dataset.train))
         gated = minibatch * (1 + settings.drafts)
-        known = len(self.search.scores.get("validation", {}).get(self.search.incumbent.digest, ()))
-        most = gated + longest(settings.drafts, len(dataset.validation)) - known
+        most = gated + longest(settings.drafts, len(dataset.validation)) - len(dataset.validation)
         least = min(most, gated + settings.drafts * 2 * BLOCK)
         while not self.search.stop_reason and len(self._flights) < settings.pipeline_depth:
             if self._begun == settings.rounds:
                 self.search.stop_reason = "" if self._flights else "rounds"
                 return
+            self._allowance.share(self._unread_of_incumbents())
             if not self._allowance.open(self._begun, least, most):
                 return
             self._flights.append(self._flight(self._begun))
             self._begun += 1
 
+    def _unread_of_incumbents(self) -> int:
+        """Validation rows that rounds in flight, or the next one, may still read of the incumbents that they know."""
+        known = self.search.scores.get("validation", {})
+        incumbents = {self.search.incumbent.digest, *(flight.round.view.incumbent.digest for flight in self._flights)}
+        return sum(len(self._problem.dataset.validation) - len(known.get(digest, ())) for digest in incumbents)
+
     def _flight(self, number: int) -> Flight:
         outcome = Outcome()
         view = self.search.view()
-        reader = Reader(self._evaluator, self._ledger, self._allowance, number, view.knows, outcome)
+        reader = Reader(
+            self._evaluator, self._ledger, self._allowance, number, view.knows, outcome, view.incumbent.digest
+        )
         round = Round(number, self._problem, view, reader, outcome)
         task = asyncio.create_task(round.run(), name=f"round {number + 1}")
         task.add_done_callback(lambda _: self._allowance.rest(number))

@@ -110,7 +110,8 @@ class Allowance:
     """Grants rows to rounds, in the order of the rounds.
 
     A round that needs more than it was granted waits until it is the oldest in flight; then it may use what nobody was
-    granted, and once the younger ones rest, what they have left. `kept` rows, those of the test split, are never
+    granted, and once the younger ones rest, what they have left. What several rounds read together, which is the
+    incumbent's rows, is held back once for all of them (`share`). `kept` rows, those of the test split, are never
     granted. Nor is the `spare` part of every cap: it pays for rows that ran ahead in vain, second copies of slow calls
     and failed attempts, none of which may decide where a search ends.
     """
@@ -121,11 +122,16 @@ class Allowance:
         self._kept = kept
         self._committed = Spending()
         self._open: dict[int, Grant] = {}
+        self._shared = 0
         self._changed = asyncio.Event()
 
+    def share(self, rows: int) -> None:
+        """Hold back so many rows that rounds in flight may read and that count for none of them."""
+        self._shared = rows
+
     def open(self, number: int, least: int, most: int) -> bool:
-        """Grant a round what it may need: `most` rows, or from the first commit on what rounds have used on average
-        and half as much again, at least `least`. False while that is not left and other rounds are in flight.
+        """Grant a round what it may need: halfway between `least` and `most` rows, or from the first commit on what
+        rounds have used on average and half as much again. False while that is not left and other rounds are in flight.
 
         A round on its own gets what is left. Raises BudgetSpent where that is less than half of what a round needs,
         because its race would hardly be decided; but the first round takes what there is.
@@ -133,7 +139,8 @@ class Allowance:
         left = self._left(NOTHING, sum(grant.rows for grant in self._open.values()), len(self._open))
         unknown = left == inf and bool(self._caps)  # until a first round has shown what a row costs
         rounds = self._committed.rounds
-        needed = min(most, max(least, MARGIN * self._committed.rows / rounds)) if rounds else most
+        usual = MARGIN * self._committed.rows / rounds if rounds else (least + most) / 2
+        needed = min(most, max(least, usual))
         if self._open and (unknown or left < needed):
             return False
         if number and needed and 2 * left < needed:
@@ -184,7 +191,9 @@ class Allowance:
     def _left(self, used: Spending, others: float, rounds: int) -> float:
         spending = self._committed + used
         return (
-            min((cap.rows_left(spending, self._kept, rounds, self._spare) for cap in self._caps), default=inf) - others
+            min((cap.rows_left(spending, self._kept, rounds, self._spare) for cap in self._caps), default=inf)
+            - others
+            - self._shared
         )
 
     def _message(self, rows: int, left: float, used: Spending) -> str:

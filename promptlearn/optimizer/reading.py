@@ -25,13 +25,16 @@ class Reader:
         number: int,
         known: Callable[[Split, Key], bool],
         outcome: Outcome,
+        shared: str = "",
     ) -> None:
+        """`shared` is the digest of a prompt whose validation rows rounds read together: they count for none."""
         self._evaluator = evaluator
         self._ledger = ledger
         self._allowance = allowance
         self._number = number
         self._known = known
         self._outcome = outcome
+        self._shared = shared
 
     async def rows(self, prompts: Sequence[Prompt], examples: Sequence[Example], split: Split) -> list[list[Row]]:
         """One list of rows per prompt, in the order of the examples. Raises as `Evaluator.rows`, and BudgetSpent before
@@ -39,14 +42,16 @@ class Reader:
         """
         wants = [Want(prompt, example, split) for example in examples for prompt in prompts]
         new = {want.key for want in wants if not self.has(split, want.key)}
-        await self._allowance.take(self._number, len(new))
+        shared = {key for key in new if split == "validation" and key[0] == self._shared}
+        await self._allowance.take(self._number, len(new - shared))
         rows = await self._evaluator.rows(wants, Rank(round=self._number))
         for row in rows:
             self._outcome.note(row, split)
             key = row.rollout.prompt, row.example.id
             if key in new:
                 self._outcome.costs[split, key] = _cost(row)
-                self._allowance.use(self._number, self._outcome.costs[split, key])
+                if key not in shared:
+                    self._allowance.use(self._number, self._outcome.costs[split, key])
         return [rows[index :: len(prompts)] for index in range(len(prompts))]
 
     def proposing(self) -> AbstractContextManager[None]:
