@@ -323,12 +323,12 @@ async def run_job(
             await job.store.resume_run(run)
         row = job.store.reader.run(run)
         minutes = row.active_seconds / 60 if row else 0.0
-        heartbeat = asyncio.create_task(_beat(job.store, run))
+        heartbeat = asyncio.create_task(beat(job.store, run))
         try:
             async with open_bench(job, run, observer, stopping, minutes, slots) as bench:
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
-            await _note_end(job.store, run, error)
+            await note_end(job.store, run, error)
             raise
         finally:
             heartbeat.cancel()
@@ -483,7 +483,7 @@ async def evaluating(
                 )
                 yield bench, judged
         except BaseException as error:
-            await _note_end(job.store, run, error)
+            await note_end(job.store, run, error)
             raise
         measured = measure(judged)
         await job.store.finish_run(run, "finished", "evaluated", {"score": measured.score, "n": measured.n})
@@ -504,7 +504,8 @@ def _splits(dataset: Dataset) -> Sequence[tuple[Split, Sequence[Example]]]:
     return (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
 
 
-async def _beat(store: Store, run: str) -> None:
+async def beat(store: Store, run: str) -> None:
+    """Note working time, every so often, until it is cancelled."""
     while True:
         await asyncio.sleep(HEARTBEAT)
         with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
@@ -515,7 +516,7 @@ def _spent(ledger: Ledger) -> dict[str, Json]:
     return {role: ledger.spent(role).calls for role in ROLES}
 
 
-async def _note_end(store: Store, run: str, error: BaseException) -> None:
+async def note_end(store: Store, run: str, error: BaseException) -> None:
     """Say in the store how a run ended early; where that can not be written (a full disk), `error` is what counts."""
     with suppress(StoreError):
         await store.finish_run(run, _state(error), _reason(error))

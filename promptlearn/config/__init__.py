@@ -156,8 +156,9 @@ def _model_path(folder: Path, name: str) -> str:
 
 def _weights_path(folder: Path, base: str) -> str:
     """A GGUF file or a folder of weights beside the configuration; any other name stays as it is."""
-    beside = folder / base
-    return str(beside) if (base.endswith(".gguf") and not base.startswith("hf:")) or beside.is_dir() else base
+    if base.startswith("local/"):
+        return _model_path(folder, base)
+    return str(folder / base) if base.endswith(".gguf") or (folder / base).is_dir() else base
 
 
 def load_config(path: Path, overrides: tuple[str, ...] = ()) -> Config:

@@ -20,8 +20,8 @@ class LoraConfig(Section):
 
 class TuningConfig(Section):
     base: str | None = None
-    """Weights to start from: a folder in Hugging Face's format, a GGUF file, or a name that `models pull` knows; by
-    default those of `models.task`, which has to be `local/…` then."""
+    """Weights to start from: `local/NAME`, a GGUF file, a folder that transformers wrote, or a name on the Hugging Face
+    hub; by default those of `models.task`, which has to be `local/…` then."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the weights live; the best that is there by default."""
     steps: int = Field(40, ge=1)
@@ -56,4 +56,4 @@ class TuningConfig(Section):
     checkpoint_every: int = Field(5, ge=1)
     """Steps between two checkpoints; a killed run goes on from the last, and repeats what came after it exactly."""
     gpu_usd_per_hour: float | None = Field(None, ge=0)
-    """What the device costs, for reports; by default unknown on a GPU and nothing on a CPU."""
+    """What the device costs, for reports; by default unknown."""

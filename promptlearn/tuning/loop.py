@@ -1,0 +1,213 @@
+"""The training loop: sample, judge, credit, learn, publish; validate and save in between. The page to read first.
+
+One step is one batch of groups and one optimizer step. With `max_staleness` k the batch of step s was drawn by the
+policy of step s - k, always and exactly, so that no clock decides anything (invariant 8); 0 is on-policy. Knows
+protocols alone: where weights live, what judges are and where steps are kept is for others to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from promptlearn.config import TuningConfig
+from promptlearn.errors import PromptlearnError, TooManyErrors
+from promptlearn.ledger import Ledger
+from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
+from promptlearn.tuning.advantages import Credited, credit
+from promptlearn.tuning.base import Adam, Backend, Loss, StepReport, TrainSample
+from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.measures import Seconds, measured, sample_rows
+from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.stream import Ask, Draw, Group, Source, Stream
+from promptlearn.tuning.validation import read_validation, reading
+
+ENOUGH_TO_TELL = 10
+"""Samples before which no share of failures is read into anything."""
+
+
+class Diary(Protocol):
+    """Where a run's steps are kept, and who watches."""
+
+    async def base(self, groups: Sequence[Group]) -> None:
+        """What the untrained policy earned on the first groups."""
+
+    async def step(self, step: TuningStep, samples: Sequence[TuningSample]) -> None: ...
+
+    async def validation(self, validation: TuningValidation) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be trained on, and how."""
+
+    tuning: TuningConfig
+    train: Callable[[int], Sequence[Ask]]
+    """What batch `number` asks."""
+    validation: Sequence[Ask]
+    max_tokens: int
+    max_error_share: float
+
+    @property
+    def loss(self) -> Loss:
+        return Loss(self.tuning.loss, kl_coef=self.tuning.kl_coef, max_tokens=self.max_tokens)
+
+
+@dataclass(slots=True)
+class Trainer:
+    """One run's training, from wherever its progress stands to its end."""
+
+    plan: Plan
+    backend: Backend
+    training: Source
+    """Draws from train rows."""
+    validating: Source
+    """Draws from validation rows (invariant 5)."""
+    checkpoints: Checkpoints
+    progress: Progress
+    ledger: Ledger
+    diary: Diary
+    folder: Path
+    """For the adapters that are published."""
+
+    async def run(self) -> str:
+        """Train until the steps are done (`steps`) or validation no longer improves (`patience`).
+
+        Raises BudgetSpent and Interrupted, and whatever else stops the run; steps that ended are in a checkpoint then.
+        """
+        progress, tuning = self.progress, self.plan.tuning
+        if self.backend.learner.version:
+            await self._publish()
+        async with Stream(
+            self.training,
+            self.plan.train,
+            group=tuning.group,
+            queue=tuning.queue,
+            first=progress.step,
+            known=self._drawn_before(),
+        ) as stream:
+            saved = progress.step if progress.readings else None
+            try:
+                while True:
+                    if self._due(tuning.validate_every) and not progress.has_read(progress.step):
+                        await self._validate()
+                    if self._due(tuning.checkpoint_every) and saved != progress.step:
+                        saved = await self._save(stream)
+                    if progress.idle >= tuning.patience:
+                        return "patience"
+                    if progress.step == tuning.steps:
+                        return "steps"
+                    self.training.look()
+                    await self._step(stream)
+            except PromptlearnError:
+                if saved != progress.step:
+                    await self._save(stream)
+                raise
+
+    def _due(self, every: int) -> bool:
+        """At the beginning, every so many steps, and at the end."""
+        return self.progress.step % every == 0 or self.progress.step == self.plan.tuning.steps
+
+    async def _step(self, stream: Stream) -> None:
+        started, step = time.monotonic(), self.progress.step
+        ahead = min(step + self.plan.tuning.max_staleness, self.plan.tuning.steps - 1)
+        stream.allow(ahead)
+        groups = await stream.judged(step)
+        wait = time.monotonic() - started
+        self._check_failures(groups)
+        if step == 0:
+            await self.diary.base(groups)
+        credited = credit(self._rows(step, groups), self.plan.tuning.advantage)
+        staleness = self._staleness(groups)
+        learning = time.monotonic()
+        report = await asyncio.to_thread(self._learn, credited)
+        train = time.monotonic() - learning
+        if ahead > step:
+            await stream.drawn(ahead)  # nobody draws while the policy changes
+        if report is not None:
+            train += await self._publish()
+        self.progress.step += 1
+        self.progress.gpu_s += train + sum(group.draw.seconds for group in groups)
+        seconds = Seconds(wait, train, time.monotonic() - started)
+        row = measured(step + 1, groups, credited, report, staleness, seconds)
+        await self.diary.step(row, sample_rows(step + 1, groups, self.training.text))
+
+    def _rows(self, step: int, groups: Sequence[Group]) -> list[TrainSample]:
+        """A step's samples in the hand-over format; a group is a place in the step, so that one prompt stays one."""
+        model, tokenizer = self.backend.learner.model_hash, self.backend.tokenizer.hash
+        return [
+            TrainSample.of(
+                group.draw.ask.prompt_ids,
+                sample,
+                task_key=group.draw.ask.example.id,
+                group=f"{step}/{place}",
+                reward=reward.value,
+                reward_parts=reward.parts,
+                feedback=reward.feedback,
+                model_hash=model,
+                tokenizer_hash=tokenizer,
+            )
+            for place, group in enumerate(groups)
+            for sample, reward in zip(group.draw.samples, group.rewards, strict=True)
+        ]
+
+    def _learn(self, credited: Credited) -> StepReport | None:
+        """One optimizer step, in a thread of its own; None where no group has anything to say."""
+        if not credited.samples:
+            return None
+        report = self.backend.learner.forward_backward(credited.samples, self.plan.loss)
+        self.backend.learner.optim_step(Adam(learning_rate=self.plan.tuning.learning_rate))
+        return report
+
+    async def _publish(self) -> float:
+        """Let the sampler have what was learned; returns the seconds that it took."""
+        started, version = time.monotonic(), self.backend.learner.version
+        adapter = await asyncio.to_thread(self.backend.learner.save_adapter, self.folder / f"policy-{version:06}")
+        await self.backend.sampler.publish(adapter)
+        for older in self.folder.glob("policy-*"):
+            if older != adapter.path:
+                shutil.rmtree(older, ignore_errors=True)
+        return time.monotonic() - started
+
+    async def _validate(self) -> None:
+        """Read the validation split with the policy of now, and keep its adapter where it is the best so far."""
+        rows = await read_validation(self.validating, self.plan.validation, self.plan.tuning.queue)
+        found = self.progress.add(reading(self.progress.step, rows))
+        self.progress.gpu_s += sum(row.draw.seconds for row in rows)
+        if found.best:
+            await asyncio.to_thread(self.backend.learner.save_adapter, self.checkpoints.best(found.step))
+        await self.diary.validation(found)
+
+    async def _save(self, stream: Stream) -> int:
+        self.progress.ahead = [[draw.samples for draw in batch] for batch in stream.ahead()]
+        self.progress.note_spending(self.ledger)
+        await asyncio.to_thread(self.checkpoints.save, self.backend.learner, self.progress)
+        return self.progress.step
+
+    def _drawn_before(self) -> list[list[Draw]]:
+        """Batches that an earlier stretch drew ahead of their steps."""
+        return [
+            [Draw(ask, samples, 0.0) for ask, samples in zip(self.plan.train(number), batch, strict=True)]
+            for number, batch in enumerate(self.progress.ahead, start=self.progress.step)
+        ]
+
+    def _staleness(self, groups: Sequence[Group]) -> int:
+        versions = [sample.policy_version for group in groups for sample in group.draw.samples]
+        return self.backend.learner.version - min(versions)
+
+    def _check_failures(self, groups: Sequence[Group]) -> None:
+        rewards = [reward for group in groups for reward in group.rewards]
+        failed = [reward.error for reward in rewards if reward.value is None]
+        share = self.plan.max_error_share
+        if len(failed) > share * max(len(rewards), ENOUGH_TO_TELL):
+            words, count = Counter(failed).most_common(1)[0]
+            raise TooManyErrors(
+                f"{len(failed)} of {len(rewards)} samples of a step have no reward, more than search.max_error_share = "
+                f"{share:g}; most often ({count}): {words}; mend that and run the same command again"
+            )

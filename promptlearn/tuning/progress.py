@@ -1,0 +1,97 @@
+"""Progress: where a run that trains stands, apart from the weights, and what has to be known to go on exactly.
+
+Pure data and what follows from it. Random numbers are no part of it: seeds are made from a group's place in the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from promptlearn.ledger import Charge, Ledger
+from promptlearn.records import ROLES, Json, Role, Usage
+from promptlearn.store.tuning_rows import TuningValidation
+from promptlearn.tuning.base import Sample
+
+
+@dataclass(slots=True)
+class Progress:
+    """Changes as steps end."""
+
+    step: int = 0
+    """Steps that have ended."""
+    readings: list[TuningValidation] = field(default_factory=list)
+    """Of the validation split, in order."""
+    gpu_s: float = 0.0
+    """Seconds in which the device sampled or trained."""
+    paid: dict[Role, Usage] = field(default_factory=dict)
+    """What earlier stretches spent up to `step`, by role; what came after it is done again."""
+    charged: dict[Role, Charge] = field(default_factory=dict)
+    """The same as caps count it, the journal's replies included."""
+    ahead: list[list[tuple[Sample, ...]]] = field(default_factory=list)
+    """Batches that were drawn beforehand: their policy is gone, so they could not be drawn again."""
+
+    @property
+    def best(self) -> TuningValidation | None:
+        """The best reading so far, the earliest of equals."""
+        return next((reading for reading in reversed(self.readings) if reading.best), None)
+
+    @property
+    def idle(self) -> int:
+        """Readings since the best one."""
+        best = self.best
+        return 0 if best is None else len(self.readings) - 1 - self.readings.index(best)
+
+    def has_read(self, step: int) -> bool:
+        return any(reading.step == step for reading in self.readings)
+
+    def add(self, reading: TuningValidation) -> TuningValidation:
+        """Keep a reading; returns it with `best` set. One without a score is never the best."""
+        best = self.best
+        better = reading.score is not None and (best is None or best.score is None or reading.score > best.score)
+        self.readings.append(replace(reading, best=better))
+        return self.readings[-1]
+
+    def note_spending(self, ledger: Ledger) -> None:
+        """Remember what was spent so far, for the ledger of a later stretch."""
+        self.paid = {role: ledger.usage(role) for role in ROLES}
+        self.charged = {role: ledger.spent(role) for role in ROLES}
+
+    async def charge(self, ledger: Ledger) -> None:
+        """Put what earlier stretches spent on a new ledger, so that caps hold over all of them (invariant 1).
+
+        Raises BudgetSpent where that is all there is.
+        """
+        for role, charge in self.charged.items():
+            paid = replace(self.paid[role], cached_calls=0)
+            ledger.settle(await ledger.reserve(role, charge), paid)
+            known = charge - Charge(paid.calls, paid.input_tokens + paid.output_tokens, paid.cost_usd)
+            if known.calls:
+                answered = Usage(calls=known.calls, input_tokens=known.tokens, cost_usd=known.usd)
+                ledger.settle(await ledger.reserve(role, known), answered, cached=True)
+
+    def to_json(self) -> Json:
+        return {
+            "step": self.step,
+            "readings": [asdict(reading) for reading in self.readings],
+            "gpu_s": self.gpu_s,
+            "paid": {role: asdict(usage) for role, usage in self.paid.items()},
+            "charged": {role: asdict(charge) for role, charge in self.charged.items()},
+            "ahead": [[[asdict(sample) for sample in group] for group in batch] for batch in self.ahead],
+        }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Json]) -> Progress:
+        return cls(
+            step=content["step"],
+            readings=[TuningValidation(**reading) for reading in content["readings"]],
+            gpu_s=content["gpu_s"],
+            paid={role: Usage(**usage) for role, usage in content["paid"].items()},
+            charged={role: Charge(**charge) for role, charge in content["charged"].items()},
+            ahead=[[tuple(map(_sample, group)) for group in batch] for batch in content["ahead"]],
+        )
+
+
+def _sample(content: Mapping[str, Json]) -> Sample:
+    columns = {name: tuple(content[name]) for name in ("token_ids", "logprobs")}
+    return Sample(**{**content, **columns})

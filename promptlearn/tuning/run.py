@@ -1,0 +1,230 @@
+"""`train`: a job's weights trained on its own examples and judges, from a fresh start or from the last checkpoint.
+
+    job = assemble(config)
+    result = await train(job, config.tuning)
+    result.adapter, result.validation, result.usage["task"].calls, result.gpu_s
+
+The same command goes on with a run that was killed, interrupted or stopped by its budget (invariant 3). Knows how the
+parts are put together; what they do stands in their own files, the loop in tuning/loop.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from promptlearn.config import TuningConfig
+from promptlearn.errors import BudgetSpent, ConfigError, DataError
+from promptlearn.job import Job, beat, note_end, versions
+from promptlearn.ledger import Ledger
+from promptlearn.limits import Limits
+from promptlearn.metered import MeteredModel
+from promptlearn.models.batch import BatchModel
+from promptlearn.records import ROLES, Example, Split, fingerprint
+from promptlearn.runlog import Observer, RunLog, nobody
+from promptlearn.scheduler import Slots
+from promptlearn.store.rows import TUNING
+from promptlearn.tuning.base import Backend, training_sampling
+from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.diary import StoreDiary
+from promptlearn.tuning.lint import lint
+from promptlearn.tuning.loop import Plan, Trainer
+from promptlearn.tuning.order import batch_of, draw_seed
+from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.result import TuneResult
+from promptlearn.tuning.rewards import Rewards
+from promptlearn.tuning.stream import Ask, Source
+
+WITHOUT_EFFECT = {"queue", "checkpoint_every", "gpu_usd_per_hour"}
+"""Keys that change nothing about what is learned, so that a run goes on whatever they are."""
+
+
+async def train(
+    job: Job,
+    tuning: TuningConfig,
+    backend: Backend,
+    *,
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+    slots: Slots | None = None,
+) -> TuneResult:
+    """Train an adapter for the job's prompt, or go on with the run of the same job and settings.
+
+    `slots` bound the judges' calls in flight, as in `run_job`. The sampler is left open. Raises PromptlearnError; what
+    was learned up to the last step that ended is in a checkpoint then, and the same call goes on from there.
+    """
+    check(job, tuning)
+    digest = tuning_digest(job, tuning, backend)
+    known = job.store.unfinished_run(digest)
+    described = {**(job.described or {}), "tuning": tuning.model_dump(mode="json")}
+    run = known or await job.store.start_run(described, digest, versions(), job.search.seed)
+    with job.store.lock_run(run):
+        if known is not None:
+            await job.store.resume_run(run)
+        heartbeat = asyncio.create_task(beat(job.store, run))
+        log = RunLog(job.store, run, observer)
+        try:
+            result = await _Training(job, tuning, backend, log, stopping, slots).run()
+        except BaseException as error:
+            await note_end(job.store, run, error)
+            raise
+        finally:
+            heartbeat.cancel()
+        await job.store.finish_run(run, result.state, result.stop_reason, result.to_json())
+    return result
+
+
+def check(job: Job, tuning: TuningConfig) -> None:
+    """Raises a UsageError for what would fail later, before anything is loaded or paid for."""
+    job.check(learns=False)
+    if job.program is not None:
+        raise ConfigError("`program` answers here, and a command has no weights to train; leave it out")
+    if tuning.gpu_usd_per_hour and job.budget.usd is not None:
+        raise ConfigError(
+            "budget.usd caps calls, and nobody knows beforehand how long the device will work; cap budget.minutes, or "
+            "leave out tuning.gpu_usd_per_hour"
+        )
+    for split, rows in (("train", job.dataset.train), ("validation", job.dataset.validation)):
+        if not rows:
+            raise DataError(f"{job.dataset.name}: no row is in the split {split}, which training needs; set data.split")
+
+
+def tuning_digest(job: Job, tuning: TuningConfig, backend: Backend) -> str:
+    """What makes two training runs the same."""
+    settings = tuning.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+    weights = [backend.learner.model_hash, backend.tokenizer.hash]
+    return TUNING + fingerprint([job.digest(), settings, weights])
+
+
+class _Training:
+    """One stretch of a run: from its last checkpoint to its end or to what stops it."""
+
+    def __init__(
+        self,
+        job: Job,
+        tuning: TuningConfig,
+        backend: Backend,
+        log: RunLog,
+        stopping: Callable[[], bool],
+        slots: Slots | None,
+    ) -> None:
+        self._job = job
+        self._tuning = tuning
+        self._backend = backend
+        self._log = log
+        self._stopping = stopping
+        self._slots = slots or Slots(job.search.concurrency)
+        self._folder = job.store.run_dir(log.run)
+        self._started = time.monotonic()
+        row = job.store.reader.run(log.run)
+        self._seconds_before = row.active_seconds if row else 0.0
+
+    async def run(self) -> TuneResult:
+        job, tuning = self._job, self._tuning
+        ledger = Ledger(job.budget, minutes_before=self._seconds_before / 60)
+        checkpoints = Checkpoints(self._folder / "checkpoints")
+        found = await asyncio.to_thread(checkpoints.load, self._backend.learner)
+        progress = found or Progress()
+        await progress.charge(ledger)
+        diary = StoreDiary(self._log, (*job.warnings, *lint(job, tuning)))
+        rows = {"train": len(job.dataset.train), "validation": len(self._validation_rows())}
+        await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
+        judge = self._judge_model(ledger)
+        trainer = Trainer(
+            plan=self._plan(),
+            backend=self._backend,
+            training=self._source("train", judge, ledger),
+            validating=self._source("validation", judge, ledger),
+            checkpoints=checkpoints,
+            progress=progress,
+            ledger=ledger,
+            diary=diary,
+            folder=self._folder / "published",
+        )
+        try:
+            stop_reason = await trainer.run()
+        except BudgetSpent as error:
+            if progress.best is None:
+                raise
+            stop_reason = str(error)
+        finally:
+            if judge is not None:
+                await judge.close()
+        await diary.end(stop_reason)
+        return self._result(progress, ledger, checkpoints, diary, stop_reason)
+
+    def _plan(self) -> Plan:
+        tuning, seed = self._tuning, self._job.search.seed
+        max_tokens = tuning.max_tokens or self._job.task.sampling.max_tokens
+
+        def ask(example: Example, *place: int | str) -> Ask:
+            sampling = training_sampling(max_tokens, draw_seed(seed, *place))
+            prompt_ids = self._backend.tokenizer.prompt_ids(self._job.prompt.render(example.inputs))
+            return Ask(example, tuple(prompt_ids), sampling)
+
+        def train(number: int) -> Sequence[Ask]:
+            rows = batch_of(self._job.dataset.train, tuning.groups, number, seed)
+            return [ask(example, "train", number, place) for place, example in enumerate(rows)]
+
+        validation = [ask(example, "validation", example.id) for example in self._validation_rows()]
+        return Plan(tuning, train, validation, max_tokens, self._job.search.max_error_share)
+
+    def _validation_rows(self) -> Sequence[Example]:
+        return self._job.dataset.validation[: self._tuning.validation_rows]
+
+    def _judge_model(self, ledger: Ledger) -> MeteredModel | None:
+        job = self._job
+        if job.judge is None:
+            return None
+        if isinstance(job.judge, BatchModel):
+            job.judge.attach(job.store.batches, lambda done: self._log.show("batch", **asdict(done)), self._stopping)
+        return MeteredModel(
+            job.judge,
+            "judge",
+            job.store.journal,
+            ledger,
+            self._slots,
+            stopping=self._stopping,
+            limits=job.limits.get("judge", Limits()),
+            notice=lambda text: self._log.show("waiting", message=text),
+        )
+
+    def _source(self, split: Split, judge: MeteredModel | None, ledger: Ledger) -> Source:
+        rewards = Rewards(self._job.panel(judge), self._job.prompt.digest, split)
+        return Source(self._backend.sampler, self._backend.tokenizer, rewards, ledger, self._stopping)
+
+    def _result(
+        self, progress: Progress, ledger: Ledger, checkpoints: Checkpoints, diary: StoreDiary, stop_reason: str
+    ) -> TuneResult:
+        best = progress.best
+        assert best is not None  # without a reading the run does not come here
+        price = self._tuning.gpu_usd_per_hour
+        return TuneResult(
+            run_id=self._log.run,
+            state="finished" if stop_reason in ("steps", "patience") else "budget",
+            stop_reason=stop_reason,
+            adapter=_copied(checkpoints.best(best.step), self._folder / "adapter"),
+            gguf=None,
+            steps=progress.step,
+            best_step=best.step,
+            validation=tuple(progress.readings),
+            usage={role: ledger.usage(role) for role in ROLES},
+            gpu_s=progress.gpu_s,
+            gpu_cost_usd=None if price is None else price * progress.gpu_s / 3600,
+            wall_s=self._seconds_before + time.monotonic() - self._started,
+            warnings=tuple(diary.warnings),
+        )
+
+
+def _copied(source: Path, target: Path) -> Path:
+    """The best adapter under a name of its own, whole or not at all."""
+    partial = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.copytree(source, partial)
+    shutil.rmtree(target, ignore_errors=True)
+    partial.rename(target)
+    return target

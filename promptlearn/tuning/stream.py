@@ -1,0 +1,226 @@
+"""Stream: samples are drawn while earlier ones are judged, in an order that no clock can change.
+
+Batches are drawn one after the other, each as soon as it is allowed: the loop allows batch b once the policy is there
+that is to draw it. So a batch always comes from the same policy version, however slow judges and sampler are
+(invariant 8), and staleness is paced, never repaired by throwing samples away. A judgement begins when its sample ends;
+at most `queue` groups wait for verdicts before another one is drawn. Knows no loss and no learner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from promptlearn.errors import Interrupted
+from promptlearn.ledger import Charge, Ledger
+from promptlearn.models.base import Sampling
+from promptlearn.records import Example, Usage
+from promptlearn.tuning.base import Sample, Sampler, Tokenizer
+from promptlearn.tuning.rewards import Reward, Rewards
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One group that is wanted: a prompt, and how to draw its samples."""
+
+    example: Example
+    prompt_ids: tuple[int, ...]
+    sampling: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A group as it was drawn, not judged yet."""
+
+    ask: Ask
+    samples: tuple[Sample, ...]
+    """By index."""
+    seconds: float
+    """In which the sampler was at work on it."""
+
+    @property
+    def usage(self) -> Usage:
+        """One call per sample; the prompt is read once and then known."""
+        read, count = len(self.ask.prompt_ids), len(self.samples)
+        written = sum(len(sample.token_ids) for sample in self.samples)
+        return Usage(count, 0, read * count, written, read * max(0, count - 1), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group with its rewards, in the order of its samples."""
+
+    draw: Draw
+    rewards: tuple[Reward, ...]
+
+
+Judging: TypeAlias = dict[int, "asyncio.Task[Reward]"]
+"""The judgements of one group, by its samples' indices."""
+
+
+class Source:
+    """Draws groups and judges samples; what a stream and a reading of validation have in common."""
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        tokenizer: Tokenizer,
+        rewards: Rewards,
+        ledger: Ledger,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._sampler = sampler
+        self._tokenizer = tokenizer
+        self._rewards = rewards
+        self._ledger = ledger
+        self._stopping = stopping
+
+    async def draw(self, ask: Ask, count: int, heard: Callable[[Sample], None]) -> Draw:
+        """`count` samples; `heard` is told of each when it ends. Raises BudgetSpent and Interrupted beforehand."""
+        self.look()
+        most = count * (len(ask.prompt_ids) + ask.sampling.max_tokens)
+        reservation = await self._ledger.reserve("task", Charge(count, most))
+        started = time.monotonic()
+        found: list[Sample] = []
+        try:
+            async for sample in self._sampler.sample(ask.prompt_ids, count, ask.sampling):
+                found.append(sample)
+                heard(sample)
+        except BaseException:
+            self._ledger.cancel(reservation)
+            raise
+        found.sort(key=lambda sample: sample.index)
+        draw = Draw(ask, tuple(found), time.monotonic() - started)
+        self._ledger.settle(reservation, draw.usage)
+        return draw
+
+    def look(self) -> None:
+        """Raise Interrupted where the run is to stop, BudgetSpent where its time is up."""
+        if self._stopping():
+            raise Interrupted("stopped; everything that was paid for is kept, and the same command goes on")
+        self._ledger.check_minutes()
+
+    async def judge(self, ask: Ask, sample: Sample) -> Reward:
+        return await self._rewards.judge(ask.example, self.text(sample), sample.finish_reason)
+
+    def text(self, sample: Sample) -> str:
+        return self._tokenizer.text(sample.token_ids)
+
+
+class Stream:
+    """The batches of a run, in order; use it as an async context manager.
+
+    async with Stream(source, asks, group=8, queue=8) as stream:
+        stream.allow(0)
+        groups = await stream.judged(0)
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        asks: Callable[[int], Sequence[Ask]],
+        *,
+        group: int,
+        queue: int,
+        first: int = 0,
+        known: Sequence[Sequence[Draw]] = (),
+    ) -> None:
+        """`asks` says what batch `number` asks. `known` are batches from `first` on that were drawn before."""
+        self._source = source
+        self._asks = asks
+        self._group = group
+        self._room = asyncio.Semaphore(queue)
+        self._last = first - 1 + len(known)
+        self._changed = asyncio.Event()
+        self._batches: dict[int, asyncio.Future[list[Draw]]] = {}
+        self._judgements: defaultdict[int, list[Judging]] = defaultdict(list)
+        self._producer: asyncio.Task[None] | None = None
+        self._first, self._known = first, known
+
+    async def __aenter__(self) -> Stream:
+        for number, draws in enumerate(self._known, start=self._first):
+            for draw in draws:
+                judging = self._judging(number)
+                for sample in draw.samples:
+                    self._judge(judging, draw.ask, sample)
+            self._batch(number).set_result(list(draws))
+        self._producer = asyncio.create_task(self._produce(self._last + 1))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Draw nothing more; judgements under way end, because they are paid for, unless the caller is cancelled."""
+        tasks = [task for batch in self._judgements.values() for judging in batch for task in judging.values()]
+        if self._producer is not None:
+            self._producer.cancel()
+            await asyncio.gather(self._producer, return_exceptions=True)
+        if isinstance(error, asyncio.CancelledError):
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def allow(self, number: int) -> None:
+        """Let batches up to this one be drawn with the policy that is published now."""
+        self._last = max(self._last, number)
+        self._changed.set()
+
+    async def drawn(self, number: int) -> list[Draw]:
+        """The groups of a batch once all its samples are there. Raises what stopped the drawing."""
+        return await asyncio.shield(self._batch(number))
+
+    async def judged(self, number: int) -> list[Group]:
+        """The groups of a batch with their rewards, forgotten with that. Raises what stopped drawing or judging."""
+        draws = await self.drawn(number)
+        batch = self._judgements[number]
+        await asyncio.gather(*(task for judging in batch for task in judging.values()), return_exceptions=True)
+        groups = [
+            Group(draw, tuple(judging[sample.index].result() for sample in draw.samples))
+            for draw, judging in zip(draws, batch, strict=True)
+        ]
+        del self._judgements[number], self._batches[number]
+        return groups
+
+    def ahead(self) -> list[list[Draw]]:
+        """Batches that were drawn and not learned from yet, in order: what a checkpoint has to keep."""
+        return [future.result() for _, future in sorted(self._batches.items()) if _succeeded(future)]
+
+    async def _produce(self, number: int) -> None:
+        try:
+            while True:
+                while number > self._last:
+                    self._changed.clear()
+                    await self._changed.wait()
+                draws = [await self._draw(number, ask) for ask in self._asks(number)]
+                self._batch(number).set_result(draws)
+                number += 1
+        except Exception as error:
+            future = self._batch(number)
+            future.set_exception(error)
+            future.exception()  # nobody need be waiting for it
+
+    async def _draw(self, number: int, ask: Ask) -> Draw:
+        await self._room.acquire()
+        judging = self._judging(number)
+        try:
+            return await self._source.draw(ask, self._group, lambda sample: self._judge(judging, ask, sample))
+        finally:
+            ended = asyncio.gather(*judging.values(), return_exceptions=True)
+            ended.add_done_callback(lambda _: self._room.release())
+
+    def _judging(self, number: int) -> Judging:
+        judging: Judging = {}
+        self._judgements[number].append(judging)
+        return judging
+
+    def _judge(self, judging: Judging, ask: Ask, sample: Sample) -> None:
+        judging[sample.index] = asyncio.create_task(self._source.judge(ask, sample))
+
+    def _batch(self, number: int) -> asyncio.Future[list[Draw]]:
+        return self._batches.setdefault(number, asyncio.get_running_loop().create_future())
+
+
+def _succeeded(future: asyncio.Future[list[Draw]]) -> bool:
+    return future.done() and not future.cancelled() and future.exception() is None

@@ -1,0 +1,288 @@
+"""The training loop on a policy whose learning is exact: what may not depend on clocks, kills and caps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from colours import COLOURS, LABELS, colour_job, colour_tuning
+from toy_policy import Table, ToyLearner, ToySampler, ToyTokenizer, read, toy_backend
+
+from promptlearn.config import SearchConfig
+from promptlearn.errors import ConfigError, Interrupted, TooManyErrors
+from promptlearn.judging import LabelSet
+from promptlearn.ledger import Budget
+from promptlearn.records import Example, Failure, Rollout, Verdict
+from promptlearn.report import tuning, tuning_samples
+from promptlearn.runlog import Event
+from promptlearn.store import Store, open_store
+from promptlearn.tuning.advantages import credit
+from promptlearn.tuning.base import Adam, Backend, Loss, TrainSample, training_sampling
+from promptlearn.tuning.order import batch_of, draw_seed
+from promptlearn.tuning.run import train
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "store.db") as opened:
+        yield opened
+
+
+@dataclass
+class SlowJudge:
+    """The right colours, after a random while; notes when it begins and what it saw."""
+
+    longest: float = 0.0
+    name: str = "label_set"
+    seen: list[str] = field(default_factory=list)
+    begun: int = 0
+    working: int = 0
+    rng: Random = field(default_factory=lambda: Random(5))
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        self.begun += 1
+        self.working += 1
+        self.seen.append(example.id)
+        await asyncio.sleep(self.rng.random() * self.longest)
+        self.working -= 1
+        return await LabelSet(LABELS).judge(example, rollout)
+
+
+def table(backend: Backend) -> Table:
+    assert isinstance(backend.learner, ToyLearner)
+    return backend.learner.table
+
+
+def random_delay(seed: int, longest: float = 0.003) -> Callable[[], float]:
+    rng = Random(seed)
+    return lambda: rng.random() * longest
+
+
+async def synchronous(store: Store, steps: int) -> tuple[Table, list[float]]:
+    """The same training as one flat loop: sample everything, judge everything, learn. No queue, no tasks."""
+    job, settings = colour_job(store), colour_tuning(steps=steps)
+    tokenizer, sampler, learner = ToyTokenizer(), ToySampler(), ToyLearner()
+    means = []
+    for step in range(steps):
+        rows, rewards = [], []
+        for place, example in enumerate(batch_of(job.dataset.train, settings.groups, step, job.search.seed)):
+            ids = tokenizer.prompt_ids(job.prompt.render(example.inputs))
+            sampling = training_sampling(2, draw_seed(job.search.seed, "train", step, place))
+            samples = [sample async for sample in sampler.sample(ids, settings.group, sampling)]
+            for sample in sorted(samples, key=lambda one: one.index):
+                right = tokenizer.text(sample.token_ids) == COLOURS[str(example.inputs["thing"]).split()[-1]]
+                rewards.append(float(right))
+                rows.append(TrainSample.of(ids, sample, task_key=example.id, group=str(place), reward=rewards[-1]))
+        credited = credit(rows, "group_norm")
+        if credited.samples:
+            learner.forward_backward(credited.samples, Loss())
+            learner.optim_step(Adam(learning_rate=settings.learning_rate))
+            await sampler.publish(learner.save_adapter(store.run_dir("by-hand")))
+        means.append(sum(rewards) / len(rewards))
+    return learner.table, means
+
+
+async def test_staleness_0_is_the_synchronous_run_exactly(store: Store) -> None:
+    """Whatever the latency of samples and judges, and however many groups wait for verdicts (invariant 8)."""
+    expected, means = await synchronous(store, 8)
+    assert max(means) > min(means)
+    for queue, longest in ((1, 0.0), (8, 0.004)):
+        backend, judge = toy_backend(random_delay(queue)), SlowJudge(longest)
+        result = await train(colour_job(store, [judge]), colour_tuning(queue=queue), backend)
+        assert table(backend) == expected
+        steps = tuning(store, result.run_id).steps
+        assert [step.reward for step in steps] == pytest.approx(means)
+        assert {(step.staleness, step.ratio_error) for step in steps if step.ratio} == {(0, 0.0)}
+
+
+async def test_stale_samples_are_as_old_as_configured_at_any_latency(store: Store) -> None:
+    tables = []
+    for seed in (1, 2):
+        backend = toy_backend(random_delay(seed))
+        settings = colour_tuning(max_staleness=2, steps=12)
+        result = await train(colour_job(store, [SlowJudge(0.004)]), settings, backend)
+        tables.append(table(backend))
+        steps = tuning(store, result.run_id).steps
+        # Versions count updates, and a step whose groups say nothing makes none.
+        assert max(step.staleness for step in steps) == 2
+        stale = [step for step in steps if step.staleness and step.effective_sample_size is not None]
+        assert any(step.effective_sample_size is not None and step.effective_sample_size < 1 for step in stale)
+    assert tables[0] == tables[1]
+    fresh = toy_backend()
+    await train(colour_job(store), colour_tuning(steps=12), fresh)
+    assert table(fresh) != tables[0]
+
+
+async def test_the_ratio_s_denominator_is_what_the_sampler_recorded(store: Store) -> None:
+    """Never recomputed, also where samples are stale: their log-probabilities are of the policy that drew them."""
+    backend = toy_backend()
+    learner = backend.learner
+    assert isinstance(learner, ToyLearner)
+    recorded: list[float] = []
+    inner = learner.forward_backward
+
+    def spying(samples: Any, loss: Loss) -> Any:
+        now = learner.logprobs(samples)
+        for sample, row in zip(samples, now, strict=True):
+            first = sample.prompt_length
+            assert all(value == 0 for value in sample.behaviour_logprobs[:first])
+            recorded.append(abs(row[first] - sample.behaviour_logprobs[first]))
+        return inner(samples, loss)
+
+    learner.forward_backward = spying  # type: ignore[method-assign]
+    await train(colour_job(store), colour_tuning(max_staleness=1), backend)
+    assert max(recorded) > 0.01
+
+
+async def test_judges_begin_when_samples_end_and_the_next_group_is_drawn_meanwhile(store: Store) -> None:
+    """The first step can not end before its last verdict, yet by then all its groups were drawn."""
+    judge, sampler = SlowJudge(0.05), ToySampler(lambda: 0.001)
+    backend = Backend(ToyTokenizer(), sampler, ToyLearner())
+    overlaps = []
+
+    class Watching(SlowJudge):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            overlaps.append((sampler.drawing, sampler.groups))
+            return await judge.judge(example, rollout)
+
+    await train(colour_job(store, [Watching()]), colour_tuning(steps=1, queue=8, validate_every=9), backend)
+    first = overlaps[6 : 6 + 18]  # behind the reading of the base
+    assert any(drawing for drawing, _ in first)
+    assert len({groups for _, groups in first}) == 3
+
+
+async def test_the_queue_bounds_how_many_groups_wait_for_verdicts(store: Store) -> None:
+    most = {}
+    for queue in (1, 3):
+        judge = SlowJudge(0.02)
+        peak = [0]
+        sampler = ToySampler(lambda judge=judge, peak=peak: peak.append(judge.working) or 0.0)  # type: ignore[misc]
+        backend = Backend(ToyTokenizer(), sampler, ToyLearner())
+        await train(colour_job(store, [judge]), colour_tuning(steps=3, queue=queue, patience=1), backend)
+        most[queue] = max(peak)
+    assert most[1] <= 6 < most[3]
+
+
+async def test_a_reward_that_could_not_be_computed_is_in_no_mean(store: Store) -> None:
+    """Invariant 4."""
+
+    class Moody(SlowJudge):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            if self.rng.random() < 0.1:
+                failure = Failure("timeout", "no answer in time")
+                return Verdict(self.name, rollout.id, error=failure)
+            return await LabelSet(LABELS).judge(example, rollout)
+
+    tolerant = SearchConfig(seed=3, max_error_share=0.5)
+    result = await train(colour_job(store, [Moody()], search=tolerant), colour_tuning(), toy_backend())
+    steps = tuning(store, result.run_id).steps
+    assert sum(step.failed for step in steps) > 0
+    for step in steps:
+        samples = tuning_samples(store, result.run_id, step.step)
+        rewards = [sample.reward for sample in samples if sample.reward is not None]
+        assert step.reward == pytest.approx(sum(rewards) / len(rewards))
+        assert step.failed == len(samples) - len(rewards)
+        assert all("no answer in time" in sample.error for sample in samples if sample.reward is None)
+
+
+async def test_judges_that_fail_too_often_stop_the_run(store: Store) -> None:
+    class Broken(SlowJudge):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            raise RuntimeError("out of order")
+
+    with pytest.raises(TooManyErrors, match="out of order"):
+        await train(colour_job(store, [Broken()]), colour_tuning(), toy_backend())
+
+
+async def test_training_reads_train_and_validation_alone(store: Store) -> None:
+    """Invariant 5: the test split is not touched, and validation is never learned from."""
+    judge = SlowJudge()
+    job = colour_job(store, [judge])
+    result = await train(job, colour_tuning(), toy_backend())
+    assert set(judge.seen) == {example.id for example in job.dataset.train + job.dataset.validation}
+    learned = {one.example for step in range(1, 9) for one in tuning_samples(store, result.run_id, step)}
+    assert learned <= {example.id for example in job.dataset.train}
+    assert store.reader.test_reads(result.run_id) == []
+
+
+async def test_it_stops_where_validation_stands_still_and_keeps_the_best_adapter(store: Store) -> None:
+    class Spoiling(SlowJudge):
+        """Rewards silence on train rows, which no validation row wants."""
+
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            silent = not rollout.output
+            wanted = silent if example.id in trained else await self._right(example, rollout)
+            return Verdict(self.name, rollout.id, score=float(wanted), passed=bool(wanted))
+
+        async def _right(self, example: Example, rollout: Rollout) -> bool:
+            return rollout.output.split()[:1] == [example.expected]
+
+    job = colour_job(store, [Spoiling()])
+    trained = {example.id for example in job.dataset.train}
+    result = await train(job, colour_tuning(steps=40, patience=2, validate_every=1), toy_backend())
+    assert (result.stop_reason, result.state) == ("patience", "finished")
+    assert result.steps == result.best_step + 2 < 40
+    scores = [reading.score for reading in result.validation]
+    assert result.best == max(score for score in scores if score is not None)
+    first = next(reading for reading in result.validation if reading.score == result.best)
+    assert first.step == result.best_step
+    kept = read(result.adapter / "table.json")
+    assert (kept == {}) == (result.best_step == 0)
+
+
+async def test_caps_hold_and_a_larger_one_goes_on_as_if_there_had_been_none(store: Store, tmp_path: Path) -> None:
+    """Invariants 1 and 3: rollouts and readings of validation are task calls."""
+    whole = toy_backend()
+    expected = await train(colour_job(store), colour_tuning(), whole)
+    with open_store(tmp_path / "capped.db") as other:
+        first = await train(colour_job(other, budget=Budget(task_calls=70)), colour_tuning(), toy_backend())
+        assert (first.state, first.usage["task"].calls <= 70) == ("budget", True)
+        assert "task_calls = 70" in first.stop_reason
+        backend = toy_backend()
+        last = await train(colour_job(other, budget=Budget(task_calls=1000)), colour_tuning(), backend)
+    assert last.run_id == first.run_id
+    assert table(backend) == table(whole)
+    assert (last.validation, last.usage) == (expected.validation, expected.usage)
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+async def test_a_stopped_run_goes_on_exactly(store: Store, tmp_path: Path, staleness: int) -> None:
+    """Invariant 3, with samples that were drawn ahead by policies that are gone."""
+    settings = colour_tuning(max_staleness=staleness, steps=10)
+    whole = toy_backend()
+    expected = await train(colour_job(store), settings, whole)
+    with open_store(tmp_path / "stopped.db") as other:
+        for limit in (2, 5, 6):
+            seen: list[Event] = []
+            with pytest.raises(Interrupted):
+                await train(
+                    colour_job(other),
+                    settings,
+                    toy_backend(),
+                    observer=seen.append,
+                    stopping=lambda seen=seen, limit=limit: steps_in(seen) >= limit,  # type: ignore[misc]
+                )
+        backend = toy_backend()
+        last = await train(colour_job(other), settings, backend)
+        rewards = [step.reward for step in tuning(other, last.run_id).steps]
+    assert table(backend) == table(whole)
+    assert last.validation == expected.validation
+    assert last.usage == expected.usage
+    assert rewards == [step.reward for step in tuning(store, expected.run_id).steps]
+
+
+def steps_in(events: list[Event]) -> int:
+    """The last step that was reported."""
+    return max((event.body["step"] for event in events if event.kind == "step"), default=0)
+
+
+async def test_a_price_of_the_device_and_a_cap_in_dollars_exclude_each_other(store: Store) -> None:
+    with pytest.raises(ConfigError, match=r"cap budget\.minutes"):
+        await train(colour_job(store, budget=Budget(usd=1.0)), colour_tuning(gpu_usd_per_hour=2.0), toy_backend())
+    result = await train(colour_job(store), colour_tuning(steps=2, gpu_usd_per_hour=36.0), toy_backend())
+    assert result.cost_usd == pytest.approx(result.gpu_s / 100)
