@@ -37,7 +37,7 @@ class RunLog:
         self._decisions = 0
 
     async def row(self, row: Row, split: Split) -> None:
-        await self.store.add_row(self.run, row.rollout, row.verdicts, split)
+        await self.store.add_row(self.run, row.rollout, row.verdicts, split, row.score)
 
     async def candidate(self, candidate: Candidate) -> None:
         number = self._candidates.setdefault(candidate.digest, len(self._candidates))

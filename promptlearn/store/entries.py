@@ -14,7 +14,8 @@ LARGEST = 10**14
 """A count above this is an endpoint's mistake; a database could not add up many of them."""
 
 
-def rollout_entry(run: str, rollout: Rollout, split: Split) -> dict[str, Any]:
+def rollout_entry(run: str, rollout: Rollout, split: Split, score: float | None) -> dict[str, Any]:
+    """`score` is what all judges together gave it; None: not judged."""
     return {
         "run": run,
         "id": rollout.id,
@@ -22,6 +23,8 @@ def rollout_entry(run: str, rollout: Rollout, split: Split) -> dict[str, Any]:
         "split": split,
         "failed": int(rollout.error is not None),
         "body": encode(rollout),
+        "example": rollout.example,
+        "score": score,
         **_usage(rollout.usage),
     }
 

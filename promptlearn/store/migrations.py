@@ -200,6 +200,32 @@ _JUDGES = (
 )
 
 
+def _report_tables(connection: Connection) -> None:
+    """Which example a rollout is of and what it scored, in columns; what people ask of runs; how runs are getting on.
+
+    A row that was judged before gets the mean of its judges' scores, whatever their weights; none where one gave none.
+    """
+    for statement in _REPORTS:
+        connection.exec_driver_sql(statement)
+
+
+_REPORTS = (
+    "ALTER TABLE rollouts ADD COLUMN example TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE rollouts ADD COLUMN score DOUBLE PRECISION",
+    """UPDATE rollouts SET example = substr(id, length(prompt) + 2), score = (
+        SELECT CASE WHEN count(score) = count(*) THEN avg(score) END FROM verdicts
+        WHERE verdicts.run = rollouts.run AND verdicts.rollout = rollouts.id)""",
+    "CREATE INDEX ix_rollouts_scores ON rollouts (run, prompt, split, example, score, failed)",
+    "CREATE INDEX ix_examples_split ON examples (run, split, id)",
+    """CREATE TABLE requests (
+        id TEXT NOT NULL PRIMARY KEY, run TEXT NOT NULL, kind TEXT NOT NULL, who TEXT NOT NULL, at TEXT NOT NULL,
+        body TEXT NOT NULL, state TEXT NOT NULL, note TEXT NOT NULL, done_at TEXT)""",
+    "CREATE INDEX ix_requests_run ON requests (run, state)",
+    """CREATE TABLE pulses (
+        run TEXT NOT NULL PRIMARY KEY REFERENCES runs (id), at TEXT NOT NULL, body TEXT NOT NULL)""",
+)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _feedback_tables,
@@ -208,6 +234,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _guard_table,
     _tuning_tables,
     _judge_tables,
+    _report_tables,
 )
 
 

@@ -18,6 +18,7 @@ from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
 from promptlearn.store.rows import (
     EVALUATION,
+    HUMAN,
     TUNING,
     UNFINISHED,
     CandidateRow,
@@ -128,11 +129,14 @@ class Reader:
         return [decode(Verdict, row.body) for row in self._all(query)]
 
     def scores(self, run: str) -> list[ScoreRow]:
-        """Each judge's mean for each prompt and split, and what judging cost. Reads an index alone, no body."""
+        """Each judge's mean for each prompt and split, and what judging cost. Reads an index alone, no body.
+
+        People's labels are none of these: they are counted by `Views.labels`.
+        """
         of = schema.verdicts.c
         key = (of.prompt, of.split, of.judge)
         counts = (func.avg(of.score).label("mean"), func.count(of.score).label("n"), func.count().label("verdicts"))
-        query = select(*key, *counts, *_usage_sums(schema.verdicts)).where(of.run == run)
+        query = select(*key, *counts, *_usage_sums(schema.verdicts)).where(of.run == run, ~of.judge.startswith(HUMAN))
         rows = self._all(query.group_by(*key).order_by(*key))
         return [
             ScoreRow(row.prompt, row.split, row.judge, row.mean, row.n, row.verdicts - row.n, _usage(row))

@@ -17,6 +17,8 @@ UNFINISHED: tuple[RunState, ...] = ("running", "interrupted", "budget")
 """States that a run can go on from. `running` without a process that holds its lock is a run that was killed."""
 EVALUATION = "eval/"
 """How the configuration's digest of a run begins that measures a prompt and learns nothing."""
+HUMAN = "human:"
+"""How the name of a verdict begins that a person gave; their name follows."""
 TUNING = "tune/"
 """How that of a run begins that trains weights."""
 

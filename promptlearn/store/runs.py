@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from promptlearn.store.guards import Guards
     from promptlearn.store.judge_checks import JudgeChecks
     from promptlearn.store.pulls import Pulls
+    from promptlearn.store.requests import Requests
     from promptlearn.store.tuning import Tuning
+    from promptlearn.store.views import Views
 
 Failable = TypeVar("Failable", Rollout, Verdict)
 
@@ -115,6 +117,20 @@ class Store:
         from promptlearn.store.judge_checks import JudgeChecks
 
         return JudgeChecks(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def requests(self) -> Requests:
+        """What people ask of runs."""
+        from promptlearn.store.requests import Requests
+
+        return Requests(self._engines[1], self._writer, self.where)
+
+    @cached_property
+    def views(self) -> Views:
+        """What reports show of many rows, a page at a time."""
+        from promptlearn.store.views import Views
+
+        return Views(self._engines[1], self.where)
 
     @cached_property
     def pulls(self) -> Pulls:
@@ -236,9 +252,14 @@ class Store:
         rows = [{"run": run, "id": row.id, "split": split, "body": encode(row)} for row in examples]
         await self._put(schema.examples, *rows)
 
-    async def add_row(self, run: str, rollout: Rollout, verdicts: Sequence[Verdict], split: Split) -> None:
-        """Keep a rollout and what was said about it, all of it or nothing; what is run or judged again replaces it."""
-        entry = rollout_entry(run, self._clean_record(rollout), split)
+    async def add_row(
+        self, run: str, rollout: Rollout, verdicts: Sequence[Verdict], split: Split, score: float | None = None
+    ) -> None:
+        """Keep a rollout and what was said about it, all of it or nothing; what is run or judged again replaces it.
+
+        `score` is what the panel made of the verdicts; None: not judged.
+        """
+        entry = rollout_entry(run, self._clean_record(rollout), split, score)
         said = [verdict_entry(run, self._clean_record(verdict), rollout.prompt, split) for verdict in verdicts]
         parts: list[Rows] = [(self._upsert(schema.rollouts), [entry]), (self._upsert(schema.verdicts), said)]
         await self._writer.write_together(*(part for part in parts if part[1]))

@@ -72,6 +72,7 @@ examples = Table(
     Column("id", Text, primary_key=True),
     Column("split", Text, nullable=False),
     Column("body", Text, nullable=False),
+    Index("ix_examples_split", "run", "split", "id"),
 )
 
 rollouts = Table(
@@ -84,7 +85,10 @@ rollouts = Table(
     Column("failed", Integer, nullable=False),
     Column("body", Text, nullable=False),
     *_usage(),
+    Column("example", Text, nullable=False, server_default=""),
+    Column("score", Float),
     Index("ix_rollouts_sums", "run", "prompt", "split", "failed", *USAGE),
+    Index("ix_rollouts_scores", "run", "prompt", "split", "example", "score", "failed"),
 )
 
 verdicts = Table(
@@ -308,6 +312,29 @@ judge_labels = Table(
     metadata,
     Column("item", Text, primary_key=True),
     Column("judge", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("at", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("done_at", Text),
+    Index("ix_requests_run", "run", "state"),
+)
+
+pulses = Table(
+    "pulses",
+    metadata,
+    _run(),
     Column("at", Text, nullable=False),
     Column("body", Text, nullable=False),
 )
