@@ -84,7 +84,6 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     """What each role will do; the part of an estimate that needs no look at the data's leaks."""
     data = job.dataset
     task = _task_calls(job) if learns else _capped(Range(len(data.test), len(data.test)), job.budget.task_calls)
-    llm_judges = job.llm_judges(on_every_row=True), job.llm_judges()
     asks = learns and any(p in LLM_PROPOSERS for p in job.proposer_names())
     proposals = job.search.rounds * job.search.drafts if asks else 0
     prompt_low = _mean_tokens(job, data.examples[:200])
@@ -93,7 +92,7 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     prompt_high = prompt_low + growth
     calls: dict[Role, Range] = {
         "task": task,
-        "judge": _capped(task.times(*llm_judges), job.budget.judge_calls),
+        "judge": _capped(_judge_calls(job, task, learns), job.budget.judge_calls),
         "meta": _capped(Range(min(1, proposals), 2 * proposals), job.budget.meta_calls),
     }
     feedback = job.search.feedback_tokens
@@ -105,6 +104,13 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     return {
         role: _role(job, role, calls[role], sizes[role]) for role in job.models() if role == "task" or calls[role].high
     }
+
+
+def _judge_calls(job: Job, task: Range, learns: bool) -> Range:
+    """Judges that wait for others may be asked about no row, or about all; some rows are judged again in the end."""
+    judges = job.llm_judges()
+    calls = task.times(job.llm_judges(on_every_row=True), judges)
+    return Range(calls.low, calls.high + job.judged_again() * judges) if learns else calls
 
 
 def _answer_tokens(job: Job) -> int:

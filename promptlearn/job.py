@@ -34,7 +34,7 @@ from promptlearn.optimizer.allowance import Allowance, spare_rows
 from promptlearn.optimizer.guarding import Guarding, adopted, review_guards
 from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
-from promptlearn.proof import Proof, measure, prove
+from promptlearn.proof import Proof, above_noise, measure, prove
 from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
@@ -194,6 +194,12 @@ class Job:
             return self.proposers
         return ("rewrite", "edit", "rules", "demos") if self.meta is not None else ("rules", "demos")
 
+    def judged_again(self) -> int:
+        """Judgements per judge that measuring its noise takes at most, beside those of the rows themselves."""
+        scoring = self.scoring
+        wavers = any(isinstance(spec.judge, JudgeConfig) and judge_needs_model(spec.judge.use) for spec in self.judges)
+        return scoring.noise_rows * (scoring.noise_repeats - 1) if wavers else 0
+
     def llm_judges(self, on_every_row: bool = False) -> int:
         """How many judges are language models; `on_every_row` leaves out those that are not always asked."""
         return sum(
@@ -348,14 +354,15 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings))
     reads = 2 * len(job.dataset.test)
     ledger.hold("task", Charge(reads))
-    ledger.hold("judge", Charge(reads * job.llm_judges()))
+    again = job.judged_again()
+    ledger.hold("judge", Charge((reads + again) * job.llm_judges()))
     optimizer = Optimizer(
         job.prompt,
         job.dataset,
         bench.evaluator,
         bench.proposers,
         ledger,
-        Allowance(job.budget, job.llm_judges(), kept=reads, spare=job.search.spare),
+        Allowance(job.budget, job.llm_judges(), kept=reads, spare=job.search.spare, judged_again=again),
         log,
         job.search,
         usable(job.reviews),
@@ -369,9 +376,13 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
         "test", rows=len(job.dataset.test), prompts=1 if search.incumbent.digest == job.prompt.digest else 2
     )
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
+    proof, noise = await above_noise(proof, bench.panel, job.scoring.noise_rows, job.scoring.noise_repeats)
+    if noise is not None:
+        await log.event("noise", **noise)
+        warnings += (noise["message"],) if noise["refused"] else ()
     usage = {role: ledger.usage(role) for role in ROLES}
     alarms = find_alarms(bench.panel, proof.before, proof.after)
-    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms)
+    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
     if result.decision == "improved" and job.scope:
         await job.store.guards.keep(adopted(optimizer.standings, result.prompt, job.scope, run))
     return result
@@ -387,6 +398,7 @@ def _result(
     reads: int,
     seconds: float,
     alarms: tuple[Alarm, ...],
+    noise: Json,
 ) -> RunResult:
     improved = proof.conclusion == "improved"
     challenger = search.incumbent.prompt if search.incumbent.digest != job.prompt.digest else None
@@ -413,6 +425,7 @@ def _result(
         ),
         warnings=warnings,
         alarms=alarms,
+        noise=noise,
         test_reads=reads,
     )
 

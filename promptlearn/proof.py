@@ -6,10 +6,12 @@ Knows two prompts and the test rows; knows nothing about how the second came to 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptlearn.evaluation import Evaluator, Row, Want
-from promptlearn.records import Example, Prompt
+from promptlearn.judging import Panel
+from promptlearn.judging.noise import Judged, measure_noise
+from promptlearn.records import Example, Json, Prompt
 from promptlearn.result import Conclusion, Difference, Measure
 from promptlearn.selection.stats import mean_interval, paired_test
 
@@ -53,6 +55,29 @@ async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], e
         conclusion = "regressed" if tested.difference < 0 else "improved" if _holds(before, after) else "not_proven"
     delta = Difference(tested.difference, tested.ci95, tested.p_value, tested.test, tested.n)
     return Proof(conclusion, measure(before), measure(after), delta, tuple(before), tuple(after))
+
+
+async def above_noise(proof: Proof, panel: Panel, rows: int, repeats: int) -> tuple[Proof, dict[str, Json] | None]:
+    """The proof, `not_proven` where the judges' mood alone may have made the difference (invariant 7).
+
+    Where an improvement seems proven and a judge may say something else the next time, `rows` answers of both prompts
+    in turn are judged `repeats` times each. Also what came of it, or None where nothing was measured: deterministic
+    judges cost nothing more. Raises what concerns the whole run.
+    """
+    if proof.conclusion != "improved" or not panel.stochastic or not rows:
+        return proof, None
+    sample = [row for pair in zip(proof.before, proof.after, strict=True) for row in pair if row.score is not None]
+    judged = [Judged(row.example, row.rollout, row.verdicts) for row in sample[:rows]]
+    noise = (await measure_noise(panel, judged, repeats)).score
+    floor = noise.floor(proof.delta.n)
+    refused = proof.delta.score < floor
+    words = (
+        f"the difference of {proof.delta.score:+.3f} over {proof.delta.n} rows is below the noise floor of the judges, "
+        f"{floor:.3f}: they change their minds about the same answer in {noise.flip_rate:.0%} of cases; take a "
+        "steadier judge (`promptlearn judge noise`) or more test rows"
+    )
+    figures = {**noise.to_json(), "floor": floor, "refused": refused, "message": words if refused else ""}
+    return (replace(proof, conclusion="not_proven") if refused else proof), figures
 
 
 def _holds(before: Sequence[Row], after: Sequence[Row]) -> bool:

@@ -79,6 +79,9 @@ class RunResult:
     challenger_path: str | None = None
     warnings: tuple[str, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    noise: Json = None
+    """What judging some answers again has shown (`judging.noise`), with the `floor` of this test split's difference;
+    None where no judge wavers or no difference seemed proven."""
     test_reads: int = 1
     """How often this run has read the test split; more than one means that the figures are no longer untouched."""
 
@@ -104,6 +107,7 @@ class RunResult:
             "challenger": {"digest": self.challenger_digest, "path": self.challenger_path},
             "test_reads": self.test_reads,
             "warnings": list(self.warnings),
+            "noise": self.noise,
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "wall_s": round(self.wall_s, 3),
         }

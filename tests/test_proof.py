@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from promptlearn.evaluation import Evaluator, Row
 from promptlearn.judging import ExactMatch, Member, Panel
-from promptlearn.proof import Proof, prove
-from promptlearn.records import Example, Failure, Prompt, Rollout, Split
+from promptlearn.proof import Proof, above_noise, prove
+from promptlearn.records import Example, Failure, Prompt, Rollout, Split, Verdict
 from promptlearn.scheduler import Pool, Slots
 
 ROWS = tuple(Example(str(number), {"n": number}, expected="yes") for number in range(100))
@@ -63,3 +63,62 @@ async def test_failures_are_in_no_mean() -> None:
     assert (result.baseline.n, result.baseline.errors) == (90, 10)
     assert result.delta.n == 90
     assert result.conclusion == "improved"
+
+
+@dataclass
+class Moody:
+    """Sees right and wrong the first time, and may say anything later."""
+
+    steady: bool
+    asked: int = 0
+    name = "moody"
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        return Verdict(self.name, rollout.id, score=float(rollout.output == "yes"))
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        self.asked += 1
+        return await self.judge(example, rollout) if self.steady else Verdict(self.name, rollout.id, score=repeat % 2)
+
+
+async def with_judge(judge: Moody) -> tuple[Proof, Panel]:
+    """Right on 8 rows more of 100: by itself a proven improvement."""
+    panel = Panel([Member(judge)])
+    program = Scripted({"old": range(40), "new": range(48)}, {})
+    evaluator = Evaluator(program, panel, pool=Pool(Slots(8)), max_error_share=1.0, recorder=Unrecorded())
+    return await prove(BASELINE, CHALLENGER, ROWS, evaluator), panel
+
+
+async def test_a_difference_below_the_judges_noise_is_no_improvement() -> None:
+    """Invariant 7: refused, with the figures and a way out."""
+    judge = Moody(steady=False)
+    result, panel = await with_judge(judge)
+    assert result.conclusion == "improved"
+    refused, noise = await above_noise(result, panel, 8, 3)
+    assert refused.conclusion == "not_proven"
+    assert judge.asked == 8 * 2
+    assert noise is not None
+    assert noise["refused"]
+    assert noise["floor"] > result.delta.score
+    assert "+0.080 over 100 rows is below the noise floor" in noise["message"]
+
+
+async def test_a_steady_judge_refuses_nothing() -> None:
+    """Invariant 7."""
+    result, panel = await with_judge(Moody(steady=True))
+    kept, noise = await above_noise(result, panel, 8, 3)
+    assert kept == result
+    assert noise is not None
+    assert (noise["floor"], noise["refused"]) == (0.0, False)
+
+
+async def test_no_judgement_is_paid_for_where_it_could_change_nothing() -> None:
+    """Deterministic judges, and differences that are not proven anyway, cost nothing more."""
+    by_code = await proof({"old": range(40), "new": range(80)})
+    assert await above_noise(by_code, Panel([Member(ExactMatch())]), 8, 3) == (by_code, None)
+    judge = Moody(steady=False)
+    panel = Panel([Member(judge)])
+    worse = await proof({"old": range(80), "new": range(40)})
+    assert await above_noise(worse, panel, 8, 3) == (worse, None)
+    assert await above_noise(by_code, panel, 0, 3) == (by_code, None)
+    assert judge.asked == 0

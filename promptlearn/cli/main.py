@@ -26,6 +26,7 @@ from promptlearn.cli import (
     github_propose,
     github_serve,
     judge,
+    judge_noise,
     look,
     models,
     run,
@@ -61,6 +62,7 @@ feedback_decide.register(feedback.app)
 feedback_take.register(feedback.app)
 feedback_classify.register(feedback.app)
 app.add_typer(feedback.app, name="feedback")
+judge_noise.register(judge.app)
 app.add_typer(judge.app, name="judge")
 
 

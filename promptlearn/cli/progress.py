@@ -106,6 +106,8 @@ def _line(event: Event) -> str | None:
         return f"budget: {body['message']}"
     if event.kind in ("waiting", "examined"):
         return f"  {body['message']}"
+    if event.kind == "noise":
+        return f"judging some answers again: {body['flip_rate']:.0%} flip, noise floor {body['floor']:.3f}"
     if event.kind == "test":
         return f"reading the test split once: {body['rows']} rows × {body['prompts']}"
     return None

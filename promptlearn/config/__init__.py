@@ -87,7 +87,7 @@ class Config(Section):
     judges: tuple[NamedJudge, ...] = ()
     """By default `label_set` where the expected values are labels, else `correctness` or `normalized_match`."""
     scoring: ScoringConfig = ScoringConfig()
-    """How verdicts become one score."""
+    """How verdicts become one score, and which difference counts."""
     search: SearchConfig = SearchConfig()
     """How to look for a better prompt."""
     budget: BudgetConfig = BudgetConfig()

@@ -30,7 +30,12 @@ NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: named(value, "
 
 
 class ScoringConfig(Section):
-    """How verdicts become one score."""
+    """How verdicts become one score, and which difference counts."""
 
     all_pass: bool = False
     """No partial credit: 1 where every judge that counts passes, 0 elsewhere; without it the weighted mean."""
+    noise_rows: int = Field(8, ge=0)
+    """Where a prompt seems proven and a judge is a language model, so many answers are judged again, to see how far the
+    judge's mood alone moves a mean score: a smaller difference is no improvement. 0 is never."""
+    noise_repeats: int = Field(3, ge=2)
+    """How often each of these is judged, the first time included."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from promptlearn.errors import ConfigError
 from promptlearn.job import Job
 from promptlearn.judging import Judge, Panel, Stochastic
+from promptlearn.judging.noise import Judged
 from promptlearn.records import Example
 
 
@@ -28,3 +29,9 @@ def chosen_judges(panel: Panel, names: Sequence[str] = (), stochastic: bool = Fa
 def shown_rows(job: Job, count: int) -> tuple[Example, ...]:
     """The first validation rows, and train rows where there are not enough; never test rows (invariant 5)."""
     return (job.dataset.validation + job.dataset.train)[:count]
+
+
+def source_of(judge: str, rows: Sequence[Judged]) -> str:
+    """Who speaks under a judge's name: its file's version and its model."""
+    said = (verdict for row in rows for verdict in row.verdicts if verdict.name == judge and verdict.source)
+    return next((verdict.source for verdict in said), judge)

@@ -72,7 +72,12 @@ class Panel:
     @property
     def stochastic(self) -> bool:
         """Whether a judge that steers may say something else when it is asked again."""
-        return any(isinstance(member.judge, Stochastic) and not member.gold for member in self.members)
+        return bool(self.stochastic_judges)
+
+    @property
+    def stochastic_judges(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(m.judge.name for m in self.members if isinstance(m.judge, Stochastic) and not m.gold)
 
     async def judge(self, example: Example, rollout: Rollout, split: Split | None = None) -> tuple[Verdict, ...]:
         """One verdict per member that is asked, in the members' order; none for a failed rollout.

@@ -9,7 +9,7 @@ The unit is a row: a prompt on an example, judged. What is left of each cap is d
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import ceil, floor, inf
 from typing import Literal
@@ -116,10 +116,12 @@ class Allowance:
     and failed attempts, none of which may decide where a search ends.
     """
 
-    def __init__(self, budget: Budget, llm_judges: int, kept: int, spare: float) -> None:
+    def __init__(self, budget: Budget, llm_judges: int, kept: int, spare: float, judged_again: int = 0) -> None:
+        """`judged_again` rows of the test split are kept back once more for judges, to measure their noise."""
         self._caps = caps(budget, llm_judges)
         self._spare = spare
         self._kept = kept
+        self._judged_again = judged_again
         self._committed = Spending()
         self._open: dict[int, Grant] = {}
         self._shared = 0
@@ -184,20 +186,22 @@ class Allowance:
         rows = self._committed.rows
         if not rows:
             return Charge(0)
-        spent, share = self._committed.of(role), self._kept / rows
+        spent, share = self._committed.of(role), self._rows_kept((role,)) / rows
         usd = None if spent.usd is None else DEARER * share * spent.usd
         return Charge(ceil(share * spent.calls), ceil(DEARER * share * spent.tokens), usd)
 
     def _left(self, used: Spending, others: float, rounds: int) -> float:
         spending = self._committed + used
-        return (
-            min((cap.rows_left(spending, self._kept, rounds, self._spare) for cap in self._caps), default=inf)
-            - others
-            - self._shared
-        )
+        return min((self._rows_left(cap, spending, rounds) for cap in self._caps), default=inf) - others - self._shared
+
+    def _rows_left(self, cap: Cap, spending: Spending, rounds: int) -> float:
+        return cap.rows_left(spending, self._rows_kept(cap.roles), rounds, self._spare)
+
+    def _rows_kept(self, roles: Sequence[Role]) -> int:
+        return self._kept + (self._judged_again if "judge" in roles else 0)
 
     def _message(self, rows: int, left: float, used: Spending) -> str:
-        cap = min(self._caps, key=lambda cap: cap.rows_left(self._committed + used, self._kept, 0, self._spare))
+        cap = min(self._caps, key=lambda cap: self._rows_left(cap, self._committed + used, 0))
         kept = f" ({self._kept} rows are held back for the test split)" if self._kept else ""
         return (
             f"the next step needs {rows} rows, and budget.{cap.name} = {cap.value:g} has {left:g} left for the "

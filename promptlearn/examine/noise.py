@@ -1,0 +1,84 @@
+"""The noise of a job's judges on answers of its prompt, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from promptlearn.errors import ConfigError
+from promptlearn.examine.choosing import source_of
+from promptlearn.job import Job, evaluating
+from promptlearn.judging.noise import Judged, Noise, PanelNoise, measure_noise
+from promptlearn.records import Json, Usage
+from promptlearn.runlog import Observer, nobody
+from promptlearn.store.judge_rows import JudgeCheck
+
+SCORE = "(score)"
+"""Stands where a judge's name does, for the score that several judges make together."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseReport:
+    """The noise of one configuration's judges."""
+
+    run: str
+    """The evaluation that gave the rollouts."""
+    rollouts: int
+    repeats: int
+    noise: PanelNoise
+    sources: Mapping[str, str]
+    rows: Mapping[str, int]
+    """Rows of the splits that decisions are taken on."""
+    usage: Usage
+    """What judging cost."""
+
+
+async def examine_noise(
+    job: Job,
+    rollouts: int = 12,
+    repeats: int = 4,
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+) -> NoiseReport:
+    """Answer the first validation rows with the job's prompt and judge each answer `repeats` times; kept in the store.
+
+    Raises PromptlearnError, `ConfigError` where no judge could say anything else the second time.
+    """
+    job.check(learns=False)
+    examples = job.dataset.validation[:rollouts]
+    async with evaluating(job, [("validation", examples)], observer, stopping) as (bench, rows):
+        if not bench.panel.stochastic:
+            raise ConfigError("no judge of this configuration is a language model: the others say the same every time")
+        judged = [Judged(row.example, row.rollout, row.verdicts) for row in rows if row.rollout.error is None]
+        noise = await measure_noise(bench.panel, judged, repeats)
+        sizes = {"validation": len(job.dataset.validation), "test": len(job.dataset.test)}
+        sources = {name: source_of(name, judged) for name in noise.judges}
+        report = NoiseReport(bench.log.run, len(judged), repeats, noise, sources, sizes, bench.ledger.usage("judge"))
+    for name, found in {**noise.judges, SCORE: noise.score}.items():
+        await job.store.judges.keep(JudgeCheck("noise", name, sources.get(name, ""), _figures(report, name, found)))
+    return report
+
+
+def noise_document(report: NoiseReport) -> dict[str, Json]:
+    """What `judge noise --json` prints."""
+    return {
+        "run_id": report.run,
+        "rollouts": report.rollouts,
+        "repeats": report.repeats,
+        "judges": [_figures(report, name, noise) for name, noise in report.noise.judges.items()],
+        "score": _figures(report, SCORE, report.noise.score),
+        "judge_calls": report.usage.calls,
+        "cost_usd": report.usage.cost_usd,
+    }
+
+
+def _figures(report: NoiseReport, name: str, noise: Noise) -> dict[str, Json]:
+    floors = {split: {"rows": rows, "difference": noise.floor(rows)} for split, rows in report.rows.items()}
+    means = {split: noise.mean_floor(rows) for split, rows in report.rows.items()}
+    return {
+        "judge": name,
+        "source": report.sources.get(name, ""),
+        **noise.to_json(),
+        "floor": floors,
+        "mean_floor": means,
+    }

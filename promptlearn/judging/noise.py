@@ -1,0 +1,148 @@
+"""Noise: how much of a score is the judge's mood.
+
+The same rollouts are judged several times; what differs then is the judge's. With scores s_ij of rollout i at its j-th
+judgement, one-way random effects (Shrout & Fleiss 1979, "Intraclass Correlations", case 1) split the variance:
+
+    judge     = sum_ij (s_ij - mean_i)^2 / sum_i (k_i - 1)                 within rollouts
+    between   = sum_i k_i (mean_i - mean)^2 / (a - 1)                      of a rollouts
+    rollouts  = max(0, (between - judge) / k0),  k0 = (N - sum_i k_i^2 / N) / (a - 1)
+    share     = judge / (judge + rollouts)                                 = 1 - ICC(1,1)
+
+A mean over n rows that are judged once each carries a noise of sqrt(judge / n), the difference of two such means one of
+sqrt(2 judge / n). The *floor* is what the judge alone exceeds in 5 % of cases: that times the quantile of Student's t,
+because the variance itself is estimated. `flip_rate` is the share of pairs of judgements of the same rollout of which
+one passes and the other does not. Knows panels and verdicts; knows no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from promptlearn.judging.panel import Panel, has_passed
+from promptlearn.records import Example, Json, Rollout, Verdict
+
+LEVEL = 0.05
+"""Two-sided share of cases in which the judge alone exceeds the floor."""
+
+
+class Judged(NamedTuple):
+    """A rollout and what was said about it the first time."""
+
+    example: Example
+    rollout: Rollout
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How much judgements of the same rollouts differ."""
+
+    rollouts: int
+    """That were judged at least twice."""
+    judgements: int
+    """Of these; what was not judged is not among them (invariant 4)."""
+    flip_rate: float
+    judge_variance: float
+    rollout_variance: float
+
+    @property
+    def judge_share(self) -> float | None:
+        """Share of the variance of one score that is the judge's; None where nothing varies."""
+        total = self.judge_variance + self.rollout_variance
+        return self.judge_variance / total if total else None
+
+    def floor(self, rows: int) -> float:
+        """The difference of two mean scores over `rows` rows each below which it may be the judge's alone."""
+        return self.mean_floor(rows) * math.sqrt(2)
+
+    def mean_floor(self, rows: int) -> float:
+        """How far the judge alone may move a mean score over `rows` rows."""
+        from scipy.special import stdtrit
+
+        freedom = self.judgements - self.rollouts
+        if not self.judge_variance or freedom < 1:
+            return 0.0
+        return float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(self.judge_variance / max(1, rows))
+
+    def to_json(self) -> dict[str, Json]:
+        return {
+            "rollouts": self.rollouts,
+            "judgements": self.judgements,
+            "flip_rate": self.flip_rate,
+            "judge_sd": math.sqrt(self.judge_variance),
+            "rollout_sd": math.sqrt(self.rollout_variance),
+            "judge_share": self.judge_share,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PanelNoise:
+    """Of the score that the search sees, and of each judge whose word may change."""
+
+    score: Noise
+    judges: Mapping[str, Noise]
+
+
+async def measure_noise(panel: Panel, rows: Sequence[Judged], repeats: int) -> PanelNoise:
+    """Judge each rollout until it was judged `repeats` times; judges that can only say the same are not asked again.
+
+    `repeats - 1` calls per row and judge. Raises what concerns the whole run.
+    """
+    again = await asyncio.gather(
+        *(panel.judge_again(*row, repeat) for row in rows for repeat in range(1, repeats)), return_exceptions=True
+    )
+    for one in again:
+        if isinstance(one, BaseException):
+            raise one
+    times = [one for one in again if not isinstance(one, BaseException)]
+    per_row = [
+        [row.verdicts, *times[index * (repeats - 1) : (index + 1) * (repeats - 1)]] for index, row in enumerate(rows)
+    ]
+    scores = [_of_panel(panel, column) for column in per_row]
+    judges = {name: noise_of([_of_judge(name, column) for column in per_row]) for name in panel.stochastic_judges}
+    return PanelNoise(noise_of(scores), judges)
+
+
+def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:
+    """From (score, passed) of each judgement, one column per rollout; columns of fewer than two tell nothing."""
+    usable = [column for column in columns if len(column) > 1]
+    counts = [len(column) for column in usable]
+    total, groups = sum(counts), len(usable)
+    if not groups:
+        return Noise(0, 0, 0.0, 0.0, 0.0)
+    means = [math.fsum(score for score, _ in column) / len(column) for column in usable]
+    within = math.fsum(
+        (score - mean) ** 2 for column, mean in zip(usable, means, strict=True) for score, _ in column
+    ) / (total - groups)
+    flips = [_flips([passed for _, passed in column]) for column in usable]
+    return Noise(groups, total, math.fsum(flips) / groups, within, _between(counts, means, within))
+
+
+def _of_panel(panel: Panel, said: Sequence[Sequence[Verdict]]) -> list[tuple[float, bool]]:
+    return [(score, score >= 1) for verdicts in said if (score := panel.score(verdicts)) is not None]
+
+
+def _of_judge(name: str, said: Sequence[Sequence[Verdict]]) -> list[tuple[float, bool]]:
+    own = [verdict for verdicts in said for verdict in verdicts if verdict.name == name and verdict.error is None]
+    return [(verdict.score, has_passed(verdict)) for verdict in own if verdict.score is not None]
+
+
+def _between(counts: Sequence[int], means: Sequence[float], within: float) -> float:
+    """The variance of rollouts, without what the judge adds to their means."""
+    total, groups = sum(counts), len(counts)
+    if groups < 2:
+        return 0.0
+    grand = math.fsum(n * mean for n, mean in zip(counts, means, strict=True)) / total
+    between = math.fsum(n * (mean - grand) ** 2 for n, mean in zip(counts, means, strict=True)) / (groups - 1)
+    size = (total - sum(n * n for n in counts) / total) / (groups - 1)
+    return max(0.0, (between - within) / size)
+
+
+def _flips(passed: Sequence[bool]) -> float:
+    """Share of pairs that differ."""
+    n, yes = len(passed), sum(passed)
+    return yes * (n - yes) / (n * (n - 1) / 2)

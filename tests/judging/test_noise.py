@@ -1,0 +1,104 @@
+"""Noise: the figures against data whose variances are known, and against the formulas' own corner cases."""
+
+import math
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptlearn.judging import ExactMatch, Member, Panel
+from promptlearn.judging.noise import Judged, measure_noise, noise_of
+from promptlearn.records import Example, Rollout, Verdict
+
+
+def passed(scores: list[float]) -> list[tuple[float, bool]]:
+    return [(score, score >= 0.5) for score in scores]
+
+
+def test_the_variances_are_those_of_the_one_way_model() -> None:
+    """Shrout and Fleiss's own example (1979, table 2), of which case 1 gives an intraclass correlation of 0.17."""
+    ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    noise = noise_of([[(rating, True) for rating in row] for row in ratings])
+    assert noise.judge_variance == pytest.approx(6.26, abs=0.01)
+    assert noise.judge_share == pytest.approx(1 - 0.17, abs=0.005)
+
+
+def test_known_variances_are_found_again() -> None:
+    rng = Random(3)
+    columns = []
+    for _ in range(4000):
+        level = rng.gauss(0, 0.3)
+        columns.append([(level + rng.gauss(0, 0.2), True) for _ in range(3)])
+    noise = noise_of(columns)
+    assert math.sqrt(noise.judge_variance) == pytest.approx(0.2, rel=0.03)
+    assert math.sqrt(noise.rollout_variance) == pytest.approx(0.3, rel=0.03)
+
+
+def test_the_floor_is_exceeded_by_the_judge_alone_in_one_case_of_twenty() -> None:
+    """Two means over 40 rows of one and the same prompt, and a variance estimated from 12 rollouts judged 4 times."""
+    rng, exceeded, trials = Random(5), 0, 1500
+    for _ in range(trials):
+        noise = noise_of([[(rng.gauss(0, 0.25), True) for _ in range(4)] for _ in range(12)])
+        one, other = (sum(rng.gauss(0, 0.25) for _ in range(40)) / 40 for _ in range(2))
+        exceeded += abs(one - other) > noise.floor(40)
+    assert exceeded / trials == pytest.approx(0.05, abs=0.015)
+
+
+def test_flips_are_counted_by_pairs() -> None:
+    assert noise_of([passed([1, 1, 1, 0])]).flip_rate == 0.5
+    assert noise_of([passed([1, 0]), passed([1, 1]), passed([0, 0]), passed([0, 1])]).flip_rate == 0.5
+    assert noise_of([passed([1, 1]), passed([0, 0])]).flip_rate == 0.0
+
+
+def test_rollouts_that_were_judged_once_tell_nothing() -> None:
+    noise = noise_of([passed([1.0]), [], passed([0.5, 0.5])])
+    assert (noise.rollouts, noise.judgements, noise.judge_variance, noise.judge_share) == (1, 2, 0.0, None)
+    assert noise_of([]).floor(10) == 0.0
+
+
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.5, 1.0]), min_size=2, max_size=5), min_size=1, max_size=8))
+def test_a_steady_judge_has_no_floor_and_more_rows_lower_it(columns: list[list[float]]) -> None:
+    noise = noise_of([passed(column) for column in columns])
+    steady = all(len(set(column)) == 1 for column in columns)
+    assert (noise.floor(10) == 0.0) == steady
+    assert noise.floor(40) == pytest.approx(noise.floor(10) / 2)
+    assert noise.judge_share is None or 0.0 <= noise.judge_share <= 1.0
+
+
+@dataclass
+class Moody:
+    """Passes at every second time."""
+
+    name: str = "moody"
+    asked: list[int] = field(default_factory=list)
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        return await self.judge_again(example, rollout, 0)
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        self.asked.append(repeat)
+        return Verdict(self.name, rollout.id, score=float(repeat % 2 == 0))
+
+
+async def judged(panel: Panel) -> list[Judged]:
+    rows = []
+    for number in range(3):
+        example, rollout = Example(str(number), {"n": number}, expected="yes"), Rollout("p", str(number), "yes")
+        rows.append(Judged(example, rollout, await panel.judge(example, rollout)))
+    return rows
+
+
+async def test_the_score_s_noise_is_what_the_judges_that_waver_make_of_it() -> None:
+    moody = Moody()
+    panel = Panel([Member(ExactMatch(), weight=3), Member(moody)])
+    noise = await measure_noise(panel, await judged(panel), 4)
+    assert moody.asked == [0] * 3 + [1, 2, 3] * 3
+    assert noise.judges["moody"].flip_rate == pytest.approx(4 / 6)
+    assert math.sqrt(noise.score.judge_variance) == pytest.approx(math.sqrt(noise.judges["moody"].judge_variance) / 4)
+
+
+async def test_judges_that_can_only_say_the_same_are_not_asked_again() -> None:
+    panel = Panel([Member(ExactMatch())])
+    assert (await measure_noise(panel, await judged(panel), 4)).judges == {}
