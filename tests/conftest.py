@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 from chat_server import ChatServer, Script, Serve
+from hypothesis import settings
+
+settings.register_profile("shared", deadline=None)  # a busy machine is slow, which is no fault of the code
+settings.load_profile("shared")
 
 NETWORK = False
 """The one switch: whether tests may connect to anything but this machine."""
