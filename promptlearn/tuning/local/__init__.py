@@ -1,0 +1,48 @@
+"""Training and sampling in this process: torch, transformers and peft, on CUDA, MPS or the CPU."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from promptlearn.errors import ConfigError
+from promptlearn.tuning.base import Backend, Lora
+
+_PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf")
+
+
+def require_torch() -> None:
+    """Raise ConfigError, in one line that names the extra, where a package is missing."""
+    missing = [name for name in _PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"training needs {', '.join(missing)}: pip install 'promptlearn-optimizer[rl]'")
+
+
+def best_device() -> str:
+    """`cuda`, `mps` or `cpu`, whichever is there first."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def open_local(
+    name: str, lora: Lora | None = None, *, device: str | None = None, cache_dir: Path | None = None
+) -> Backend:
+    """A tokenizer, a sampler and a learner over one set of weights; takes seconds.
+
+    `name` is a model as in `loading.load`. The sampler ends a completion at every end token that the model's generation
+    configuration or its tokenizer names. Raises ConfigError.
+    """
+    require_torch()
+    from promptlearn.tuning.local.learner import LocalLearner
+    from promptlearn.tuning.local.loading import load
+    from promptlearn.tuning.local.policy import Policy
+    from promptlearn.tuning.local.sampler import LocalSampler
+
+    model, tokenizer, model_hash = load(name, device or best_device(), cache_dir)
+    named = model.generation_config.eos_token_id
+    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_id} - {None}
+    policy = Policy(model, lora or Lora(), model_hash=model_hash, eos_ids=sorted(ends))
+    return Backend(tokenizer, LocalSampler(policy), LocalLearner(policy))

@@ -1,0 +1,92 @@
+"""Attention in which the completions of a group stand behind their one prompt, each blind to the others.
+
+In one sequence `prompt, completion 1, completion 2, …` every completion sees the prompt and itself, at positions that
+restart behind the prompt: a block mask. It is never built: the prompt attends to itself, and the completions become the
+rows of a batch that shares the prompt's keys and values, so it costs what the allowed pairs cost. Knows no model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+NAME = "promptlearn_grouped"
+"""What `attn_implementation` is called in transformers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One group within a sequence: P prompt tokens from `start`, then G completions of at most C tokens."""
+
+    start: int
+    prompt: int
+    """P."""
+    rows: Tensor
+    """(G, C) positions of the completions' tokens in the sequence; behind a completion's end, of any token."""
+    mask: Tensor
+    """(G, 1, C, P + C) boolean: what each token sees."""
+    back: Tensor
+    """Positions in the flattened (G, C), in the order of the sequence."""
+
+
+def block(start: int, prompt: int, lengths: list[int], device: torch.device) -> Block:
+    """The block of a group whose completions have these lengths, as they stand one behind the other."""
+    longest = max(lengths)
+    size = torch.tensor(lengths, device=device)
+    begins = start + prompt + size.cumsum(0) - size
+    column = torch.arange(longest, device=device)
+    inside = column < size[:, None]
+    rows = torch.where(inside, begins[:, None] + column, start)
+    own = (column[:, None] >= column) & inside[:, None, :]
+    seen = torch.cat([own.new_ones(len(lengths), longest, prompt), own], dim=-1)[:, None]
+    return Block(start, prompt, rows, seen, inside.flatten().nonzero().flatten())
+
+
+def grouped_attention(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    blocks: tuple[Block, ...] | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    """An attention function as transformers calls it; without `blocks` the ordinary causal one.
+
+    `query` is (1, H, T, D), `key` and `value` (1, K, T, D) with H a multiple of K; returns (1, T, H, D).
+    """
+    if blocks is None:
+        out = _attend(query, key, value, None, scaling, causal=query.shape[2] > 1)
+        return out.transpose(1, 2), None
+    parts = [part for each in blocks for part in _block_attention(query[0], key[0], value[0], each, scaling)]
+    return torch.cat(parts)[None], None
+
+
+def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scaling: float | None) -> list[Tensor]:
+    """[(P, H, D), (completion tokens, H, D)] of one group."""
+    prompt = slice(at.start, at.start + at.prompt)
+    q, k, v = (each[None, :, prompt] for each in (query, key, value))
+    first = _attend(q, k, v, None, scaling, causal=True)[0].transpose(0, 1)
+    groups = len(at.rows)
+    rows = [each[:, at.rows].transpose(0, 1) for each in (query, key, value)]
+    keys = torch.cat([k.expand(groups, -1, -1, -1), rows[1]], dim=2)
+    values = torch.cat([v.expand(groups, -1, -1, -1), rows[2]], dim=2)
+    behind = _attend(rows[0], keys, values, at.mask, scaling, causal=False)
+    return [first, behind.transpose(1, 2).flatten(0, 1)[at.back]]
+
+
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, causal: bool
+) -> Tensor:
+    """(B, H, Q, D). Query heads that share a key head are folded into rows, so that keys are never repeated."""
+    if query.shape[2] == 1 and mask is None and query.shape[1] != key.shape[1]:
+        folded = query.reshape(len(query), key.shape[1], -1, query.shape[3])
+        return scaled_dot_product_attention(folded, key, value, scale=scaling).reshape(query.shape)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
+    )

@@ -1,0 +1,52 @@
+"""Log-probabilities of chosen tokens from hidden states, without ever holding the logits of a batch.
+
+The head is frozen, so the gradient of log p(target) with respect to the hidden state is W[target] - Σ_v p(v) W[v]:
+known while the logits of a chunk are at hand, whatever the loss will be. Backward only scales it, and no logits are
+kept: 2,000 tokens of a vocabulary of 49,152 would be 400 MB, and their gradient as much again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+CHUNK_BYTES = 64 << 20
+"""Logits at hand at once."""
+
+
+def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """(log-probabilities, entropies), both (N,), float32, in nats; only the first has a gradient, to `hidden` alone.
+
+    `hidden` is (N, d), `head` (V, d) the frozen output matrix, `targets` (N,) token ids.
+    """
+    logp, entropy = _TokenLogprobs.apply(hidden, head, targets)  # type: ignore[no-untyped-call]
+    return logp, entropy
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        wanted = ctx.needs_input_grad[0]
+        slopes = torch.empty_like(hidden) if wanted else None
+        logps, entropies = [], []
+        rows = max(1, CHUNK_BYTES // (4 * len(head)))
+        for start in range(0, len(hidden), rows):
+            part = slice(start, start + rows)
+            logits = (hidden[part] @ head.T).float()
+            total = logits.logsumexp(-1)
+            logps.append(logits.gather(-1, targets[part, None])[:, 0] - total)
+            chances = (logits - total[:, None]).exp_()
+            entropies.append(total - torch.linalg.vecdot(chances, logits))
+            if slopes is not None:
+                slopes[part] = head[targets[part]] - chances.to(head.dtype) @ head
+        ctx.save_for_backward(slopes)
+        entropy = torch.cat(entropies)
+        ctx.mark_non_differentiable(entropy)
+        return torch.cat(logps), entropy
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * gradients[0][:, None].to(slopes.dtype), None, None

@@ -1,0 +1,260 @@
+"""LocalLearner on a random model of two layers: gradients, ratios, masks, state, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny_llama import VOCABULARY, rows, stir, tiny_model, tiny_policy
+from torch import Tensor
+
+from promptlearn.errors import ConfigError, TuningError
+from promptlearn.tuning.base import LOSSES, Adam, Learner, Loss, LossName, TrainSample
+from promptlearn.tuning.local.head import token_logprobs
+from promptlearn.tuning.local.learner import LocalLearner
+from promptlearn.tuning.local.memory import activation_bytes, plan
+
+GROUPS = [(5, [3, 4, 1]), (7, [2, 6]), (1, [2])]
+
+
+def learner(tokens_at_once: int | None = None) -> LocalLearner:
+    policy = tiny_policy()
+    stir(policy)
+    return LocalLearner(policy, tokens_at_once=tokens_at_once)
+
+
+def gradient(of: LocalLearner) -> Tensor:
+    parts = [value.grad for value in of._policy.parameters]
+    return torch.cat([part.flatten() for part in parts if part is not None])
+
+
+def on_policy(samples: list[TrainSample], of: LocalLearner) -> list[TrainSample]:
+    return [
+        replace(sample, behaviour_logprobs=tuple(row))
+        for sample, row in zip(samples, of.logprobs(samples), strict=True)
+    ]
+
+
+def settings_of(name: LossName) -> Loss:
+    return Loss(name, max_tokens=8 if name == "dr_grpo" else None, kl_coef=0.05)
+
+
+def plain_logprobs(samples: list[TrainSample]) -> list[list[float]]:
+    """transformers' own forward pass, one row at a time, no adapter, no grouping."""
+    model = tiny_model()
+    scored = []
+    for sample in samples:
+        with torch.no_grad():
+            logp = model(input_ids=torch.tensor([sample.token_ids])).logits[0].log_softmax(-1)
+        row = [float(logp[place - 1, token]) for place, token in enumerate(sample.token_ids)]
+        scored.append([value if sampled else 0.0 for value, sampled in zip(row, sample.mask, strict=True)])
+    return scored
+
+
+def test_the_protocol_is_kept() -> None:
+    assert isinstance(learner(), Learner)
+
+
+def test_the_adapter_as_it_is_made_and_the_adapter_off_are_the_base() -> None:
+    samples = rows(GROUPS)
+    expected = plain_logprobs(samples)
+    fresh, stirred = LocalLearner(tiny_policy()), learner()
+    for scored in (fresh.logprobs(samples), fresh.logprobs(samples, base=True), stirred.logprobs(samples, base=True)):
+        for ours, theirs in zip(scored, expected, strict=True):
+            assert ours == pytest.approx(theirs, abs=1e-4)
+    assert stirred.logprobs(samples)[0] != pytest.approx(expected[0], abs=1e-2)
+
+
+def test_adapter_off_is_not_a_matter_of_degree() -> None:
+    """Bit for bit, before and after an optimizer step."""
+    trained = learner()
+    samples = rows(GROUPS)
+    before = trained.logprobs(samples, base=True)
+    trained.forward_backward(samples, Loss(kl_coef=0.1))
+    trained.optim_step(Adam(learning_rate=0.1))
+    assert trained.logprobs(samples, base=True) == before
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_ratio_is_exactly_one_on_fresh_samples(name: LossName) -> None:
+    trained = learner()
+    report = trained.forward_backward(on_policy(rows(GROUPS), trained), settings_of(name))
+    assert (report.ratio, report.ratio_error, report.effective_sample_size) == (1.0, 0.0, 1.0)
+    assert report.clip_fraction == 0.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("budget", [1, 9, 16, 30])
+def test_the_gradient_does_not_depend_on_the_split(name: LossName, budget: int) -> None:
+    samples, whole, split = rows(GROUPS), learner(10_000), learner(budget)
+    samples = [
+        replace(sample, behaviour_logprobs=tuple(0.9 * value for value in row))
+        for sample, row in zip(samples, whole.logprobs(samples), strict=True)
+    ]
+    together, apart = (each.forward_backward(samples, settings_of(name)) for each in (whole, split))
+    torch.testing.assert_close(gradient(split), gradient(whole), rtol=1e-4, atol=1e-6)
+    assert apart.loss == pytest.approx(together.loss, rel=1e-4, abs=1e-6)
+    assert apart.effective_sample_size == pytest.approx(together.effective_sample_size, rel=1e-3)
+
+
+@pytest.mark.parametrize("budget", [16, 10_000])
+def test_checkpoints_change_memory_and_nothing_else(budget: int) -> None:
+    samples, kept, anew = rows(GROUPS), learner(budget), learner(budget)
+    kept.forward_backward(samples, Loss())
+    anew._policy.checkpoint(True)
+    anew._policy.checkpoint = lambda on: None  # type: ignore[method-assign]
+    anew.forward_backward(samples, Loss())
+    torch.testing.assert_close(gradient(anew), gradient(kept), rtol=1e-5, atol=1e-7)
+
+
+def test_tool_tokens_have_exactly_zero_gradient() -> None:
+    """Whatever stands in their columns, the gradient is the same bit for bit: that of the sampled tokens."""
+
+    def with_tool(noise: float) -> list[TrainSample]:
+        return [
+            replace(
+                row,
+                mask=tuple(sampled and place != 7 for place, sampled in enumerate(row.mask)),
+                advantages=tuple(noise if place == 7 else value for place, value in enumerate(row.advantages)),
+                behaviour_logprobs=tuple(
+                    -noise if place == 7 else value for place, value in enumerate(row.behaviour_logprobs)
+                ),
+            )
+            for row in rows([(5, [6, 5])])
+        ]
+
+    clean, noisy = learner(), learner()
+    first, second = (each.forward_backward(with_tool(x), Loss("grpo")) for each, x in ((clean, 0.0), (noisy, 9.0)))
+    assert torch.equal(gradient(clean), gradient(noisy))
+    assert first.tokens == second.tokens == 9
+
+
+def test_rows_without_advantage_pull_on_nothing() -> None:
+    trained = learner()
+    report = trained.forward_backward(
+        [replace(row, advantages=(0.0,) * len(row.advantages)) for row in rows(GROUPS)], Loss()
+    )
+    assert report.grad_norm == 0.0
+    assert torch.count_nonzero(gradient(trained)) == 0
+
+
+def test_the_gradient_climbs_towards_what_was_rewarded() -> None:
+    trained = learner()
+    good, bad = rows([(4, [3, 3])])
+    pair = [
+        replace(good, advantages=tuple(map(float, good.mask))),
+        replace(bad, advantages=tuple(-m for m in bad.mask)),
+    ]
+    before = [sum(row) for row in trained.logprobs(pair)]
+    for _ in range(5):
+        trained.forward_backward(on_policy(pair, trained), Loss())
+        trained.optim_step(Adam(learning_rate=0.01))
+    after = [sum(row) for row in trained.logprobs(pair)]
+    assert after[0] > before[0]
+    assert after[1] < before[1]
+    assert trained.version == 5
+
+
+def test_a_run_that_resumes_ends_as_the_uninterrupted_one_invariant_3(tmp_path: Path) -> None:
+    def step(of: LocalLearner, seed: int) -> None:
+        of.forward_backward(rows(GROUPS, seed), Loss("grpo"))
+        of.optim_step(Adam(learning_rate=0.01))
+
+    whole, first, second = learner(), learner(), LocalLearner(tiny_policy())
+    for seed in range(4):
+        step(whole, seed)
+    for seed in range(2):
+        step(first, seed)
+    first.save_adapter(tmp_path / "adapter")
+    first.save_state(tmp_path)
+    second.load_state(tmp_path)
+    for seed in range(2, 4):
+        step(second, seed)
+    assert second.version == whole.version == 4
+    for ours, theirs in zip(second._policy.parameters, whole._policy.parameters, strict=True):
+        assert torch.equal(ours, theirs)
+    canary = second.save_adapter(tmp_path / "b").canary
+    assert canary is not None
+    assert canary.stale == first.save_adapter(tmp_path / "c").canary.stale  # type: ignore[union-attr]
+
+
+def test_a_state_of_another_model_is_refused(tmp_path: Path) -> None:
+    learner().save_state(tmp_path)
+    policy = tiny_policy()
+    policy.model_hash = "another"
+    with pytest.raises(TuningError, match="another base model"):
+        LocalLearner(policy).load_state(tmp_path)
+
+
+def test_a_gradient_that_is_no_number_stops_the_run() -> None:
+    trained = learner()
+    broken = [replace(row, advantages=tuple(float("nan") for _ in row.mask)) for row in rows([(3, [2])])]
+    with pytest.raises(TuningError, match="nan"):
+        trained.forward_backward(broken, Loss())
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [(lambda row: replace(row, reward=None), "credit"), (lambda row: replace(row, mask=(False,) * 5), "no gradient")],
+)
+def test_what_can_not_be_trained_on(change: Callable[[TrainSample], TrainSample], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        learner().forward_backward([change(row) for row in rows([(3, [2])])], Loss())
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.lists(st.integers(1, 5), min_size=1, max_size=4)), min_size=1, max_size=3)
+)
+def test_any_shape_scores_as_one_row_at_a_time(groups: list[tuple[int, list[int]]]) -> None:
+    samples = rows(groups)
+    for ours, theirs in zip(LocalLearner(tiny_policy()).logprobs(samples), plain_logprobs(samples), strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+def test_prompts_of_a_group_may_part_before_the_first_sampled_token() -> None:
+    """Turns differ between samples: what all share is computed once, the rest belongs to each."""
+    first, second = rows([(6, [3, 3])])
+    second = replace(second, token_ids=(*first.token_ids[:4], 9, 9, *second.token_ids[6:]))
+    assert LocalLearner(tiny_policy()).logprobs([first, second])[1] == pytest.approx(
+        plain_logprobs([second])[0], abs=1e-4
+    )
+
+
+def test_the_head_without_logits_has_the_gradient_of_log_softmax() -> None:
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(9, 8, generator=generator).requires_grad_()
+    head = torch.randn(VOCABULARY, 8, generator=generator)
+    targets = torch.randint(VOCABULARY, (9,), generator=generator)
+    weight = torch.randn(9, generator=generator)
+    logp, entropy = token_logprobs(hidden, head, targets)
+    (slope,) = torch.autograd.grad((logp * weight).sum(), hidden)
+    plain = (hidden @ head.T).log_softmax(-1)
+    (expected,) = torch.autograd.grad((plain.gather(-1, targets[:, None])[:, 0] * weight).sum(), hidden)
+    torch.testing.assert_close(slope, expected)
+    torch.testing.assert_close(entropy, -(plain.exp() * plain).sum(-1).detach())
+
+
+def test_the_plan_follows_the_memory_and_nothing_that_changes() -> None:
+    config, cpu = tiny_model().config, torch.device("cpu")
+    room = 4 * activation_bytes(config, checkpoint=False)
+    assert plan(config, cpu, longest=50, memory=100 * room).checkpoint is False
+    short = plan(config, cpu, longest=50, memory=20 * room)
+    assert short.checkpoint
+    assert short.tokens >= 50
+    assert plan(config, cpu, 50) == plan(config, cpu, 50)
+
+
+def test_architectures_that_compute_otherwise_are_refused() -> None:
+    from promptlearn.tuning.base import Lora
+    from promptlearn.tuning.local.policy import Policy
+
+    model = tiny_model()
+    model.config.sliding_window = 128
+    with pytest.raises(ConfigError, match="sliding window"):
+        Policy(model, Lora())
