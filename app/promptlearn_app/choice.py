@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from promptlearn.report import RunSummary
-from promptlearn_app import reads, words
+from promptlearn.errors import UsageError
+from promptlearn.report import CandidateReport, RunReport, RunSummary, find_version
+from promptlearn_app import reads, safe, words
 
 _KEY = "chosen_run"
 _WIDGET = "run_choice"
@@ -51,3 +52,36 @@ def _chosen() -> None:
 def _line(run: RunSummary) -> str:
     gain = f" · {words.signed(run.delta)}" if run.delta is not None else ""
     return f"{run.id[:13]} · {words.ago(run.created_at)} · {words.STATES.get(run.state, run.state)}{gain}"
+
+
+def chosen_report() -> RunReport:
+    """All of the run that the page is about. Raises `UsageError` where there is none."""
+    run = current_run()
+    return reads.run(run or "latest")
+
+
+def version_picker(found: RunReport, label: str, key: str, default: str) -> str:
+    """A list of the run's prompts; the chosen one's digest. It stands in the address under `key`."""
+    by_number = {one.number: one for one in found.candidates}
+    named = st.query_params.get(key) or default
+    try:
+        digest = find_version(found, named)
+    except UsageError as error:
+        safe.warn(error)
+        digest = found.candidates[0].digest
+    start = next((one.number for one in found.candidates if one.digest == digest), 0)
+    numbers = list(by_number)
+    chosen = st.selectbox(
+        label, numbers, index=numbers.index(start), format_func=lambda n: version_name(found, by_number[n]), key=f"{key}_{found.id}"
+    )
+    if by_number[chosen].digest != digest:
+        st.query_params[key] = str(chosen)
+    return by_number[chosen].digest
+
+
+def version_name(found: RunReport, one: CandidateReport) -> str:
+    """Number, what it is, and what became of it."""
+    if one.number == 0:
+        return "0 · your prompt" + (" (best)" if one.digest == found.best else "")
+    what = "best" if one.digest == found.best else (one.outcome or "not decided")
+    return f"{one.number} · {one.proposer} · {what}"

@@ -1,7 +1,106 @@
-"""judges."""
+"""Judges: how they score each version, what they could not judge, where they contradict each other and people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from promptlearn_app import downloads, reads, safe, words
+from promptlearn_app.choice import chosen_report, version_picker
+from promptlearn_app.one_example import judge_name, show_example
+
+if TYPE_CHECKING:
+    from promptlearn.report import RunReport
+
+PER_PAGE = 20
+
 
 def page() -> None:
-    st.title("judges")
+    st.title("Judges")
+    found = chosen_report()
+    rows = reads.judges(found)
+    if not rows:
+        safe.empty("No judgement yet", "Judges speak as soon as the first answers are there.")
+        return
+    _figures(found, rows)
+    version = version_picker(found, "Version", "new", default="best")
+    _errors(found, rows, version)
+    people = st.segmented_control(
+        "Where they disagree", ["Judges with each other", "Judges with people"], default="Judges with each other", key="dispute_kind"
+    )
+    _disputes(found, version, people == "Judges with people")
+    example = st.query_params.get("example")
+    if example:
+        show_example(found, example, version)
+
+
+def _figures(found: RunReport, rows: list[Any]) -> None:
+    import pandas as pd
+
+    numbers = {one.digest: one.number for one in found.candidates}
+    frame = pd.DataFrame(
+        {
+            "Judge": judge_name(row.judge),
+            "Version": numbers.get(row.prompt),
+            "Rows": row.split,
+            "Verdicts": row.verdicts,
+            "Passed": row.full / row.scored if row.scored else None,
+            "Mean score": row.mean,
+            "No verdict": row.verdicts - row.scored,
+        }
+        for row in rows
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="judges_table",
+        column_config={
+            "Passed": st.column_config.ProgressColumn(
+                format="percent", min_value=0, max_value=1, help="Share of judged rows with the full score"
+            ),
+            "Mean score": st.column_config.NumberColumn(format="%.3f"),
+            "No verdict": st.column_config.NumberColumn(help="Failures; they are in no mean"),
+        },
+    )
+    downloads.table(frame, f"judges-{found.id}", "judges")
+
+
+def _errors(found: RunReport, rows: list[Any], version: str) -> None:
+    """What a judge could not judge, in its words."""
+    broken = {row.judge: row.verdicts - row.scored for row in rows if row.prompt == version and row.verdicts > row.scored}
+    if not broken:
+        return
+    judge = st.selectbox(
+        "Verdicts without a score",
+        list(broken),
+        format_func=lambda name: f"{judge_name(name)}: {words.plural(broken[name], 'row')}",
+        key="judge_errors",
+        index=None,
+        placeholder="choose a judge to read why",
+    )
+    for verdict in reads.judge_errors(found, version, judge) if judge else []:
+        why = f"{verdict.error.kind}: {verdict.error.message}" if verdict.error else verdict.explanation or "no words"
+        safe.quote(why, f"row {verdict.rollout.partition('/')[2]}")
+
+
+def _disputes(found: RunReport, version: str, people: bool) -> None:
+    key = f"disputes_{people}"
+    number = int(st.session_state.get(key, 1))
+    shown = reads.disputes(found, version, people, (number - 1) * PER_PAGE, PER_PAGE + 1)
+    if not shown:
+        text = "No person has contradicted a judge on this version." if people else "No two judges contradict each other here."
+        safe.note(text + " Half a point apart or more is a contradiction.")
+        return
+    for row in shown[:PER_PAGE]:
+        with st.container(border=True, key=f"dispute-{row.example}-{row.first.name}-{row.second.name}".replace(":", "-")):
+            for column, verdict in zip(st.columns(2), (row.first, row.second), strict=True):
+                with column:
+                    said = verdict.explanation or verdict.label or "no words"
+                    safe.quote(said, f"{judge_name(verdict.name)} · score {words.score(verdict.score)}")
+            if st.button("Open this row", key=f"open-{row.example}-{row.first.name}-{row.second.name}"):
+                st.query_params["example"] = row.example
+                st.rerun()
+    if len(shown) > PER_PAGE or number > 1:
+        st.pagination(number + int(len(shown) > PER_PAGE), key=key)
+

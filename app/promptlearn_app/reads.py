@@ -55,3 +55,61 @@ def exists() -> bool:
 def private_folder() -> Path:
     """Where the dashboard keeps what was uploaded and what runs said: beside the store, for this user only."""
     return desk.private_folder(where())
+
+
+def shown_place() -> str:
+    """The store for people: without a password that a URL may hold."""
+    return desk.shown(where())
+
+
+def changes(found: RunReport, old: str, new: str, split: Split) -> dict[str, int]:
+    """How many rows did better, worse, … with one version than with another."""
+    return dict(_changes(where(), found.id, _moment(found), old, new, split))
+
+
+@st.cache_data(show_spinner=False, max_entries=200)
+def _changes(place: str, run: str, moment: str, old: str, new: str, split: Split) -> dict[str, int]:
+    return {str(change): amount for change, amount in _opened(place).views.changes(run, old, new, split).items()}
+
+
+def changed(
+    found: RunReport, old: str, new: str, split: Split, change: str | None, search: str, offset: int, limit: int
+) -> list[tuple[str, str]]:
+    """A page of example ids, with what became of each."""
+    kind = cast("Any", change)
+    return [(id, str(of)) for id, of in store().views.changed(found.id, old, new, split, kind, search, offset, limit)]
+
+
+def kept_examples(found: RunReport, ids: Sequence[str]) -> dict[str, ExampleRow]:
+    return store().views.examples(found.id, ids)
+
+
+def cells(found: RunReport, prompts: Sequence[str], ids: Sequence[str]) -> list[CellRow]:
+    return store().views.cells(found.id, prompts, ids)
+
+
+def rollout(found: RunReport, version: str, example: str) -> Rollout | None:
+    row = store().views.rollout(found.id, version, example)
+    return row.rollout if row else None
+
+
+def verdicts(found: RunReport, rollouts: Sequence[str]) -> dict[str, list[Verdict]]:
+    return store().views.verdicts(found.id, rollouts)
+
+
+def _moment(found: RunReport) -> str:
+    """What has to be the same for an answer to be the same."""
+    last = found.events[-1].id if found.events else 0
+    return f"{found.summary.state}/{last}/{sum(row.rollouts for one in found.candidates for row in one.failures)}"
+
+
+def judges(found: RunReport) -> list[JudgeRow]:
+    return store().views.judges(found.id)
+
+
+def judge_errors(found: RunReport, version: str, judge: str) -> list[Verdict]:
+    return store().views.judge_errors(found.id, version, judge)
+
+
+def disputes(found: RunReport, version: str, people: bool, offset: int, limit: int) -> list[DisputeRow]:
+    return store().views.disputes(found.id, version, people, offset, limit)

@@ -1,7 +1,62 @@
-"""settings."""
+"""Settings and health: what this dashboard reads, and whether everything is there that a run needs."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import streamlit as st
 
+from promptlearn.dashboard import commands
+from promptlearn_app import reads, safe
+
+MARKS = {True: "✓", False: "✕", None: "–"}
+_LOOKED = "doctor"
+
 
 def page() -> None:
-    st.title("settings")
+    st.title("Settings and health")
+    st.subheader("What this dashboard shows")
+    safe.facts([("Store", reads.shown_place()), ("Configurations are looked for in", str(reads.home()))])
+    st.subheader("Is everything there?")
+    configs = [str(path) for path in commands.find_configs(reads.home())]
+    left, middle, right = st.columns([3, 1.2, 1.2], vertical_alignment="bottom")
+    name = left.selectbox("Configuration", configs or ["promptlearn.yaml"], key="doctor_config", disabled=not configs)
+    quick = middle.button("Look again", key="doctor_look", width="stretch", icon=":material/refresh:")
+    full = right.button(
+        "Call the models", key="doctor_call", width="stretch", icon=":material/call:", help="Sends each model one tiny call"
+    )
+    known = st.session_state.get(_LOOKED)
+    if known is None or known[0] != name or quick or full:
+        with st.spinner("Looking …"):
+            known = (name, _examine(name, offline=not full))
+        st.session_state[_LOOKED] = known
+    _show(known[1])
+    st.subheader("Keys")
+    safe.note("A key is read from its environment variable when a run begins. It is never stored and never shown.")
+
+
+def _examine(name: str, offline: bool) -> commands.Answer:
+    words = ["doctor", f"--config={name}", "--json", *(["--offline"] if offline else [])]
+    return commands.ask(words, reads.where(), reads.home())
+
+
+def _show(answer: commands.Answer) -> None:
+    import pandas as pd
+
+    if not isinstance(answer.document, list):
+        safe.problem(answer.message)
+        return
+    findings: list[dict[str, Any]] = answer.document
+    wrong = [one for one in findings if one["ok"] is False]
+    if wrong:
+        safe.warn("Mend what is marked with ✕ before you start a run.")
+    else:
+        st.success("Everything that a run needs is there.", icon=":material/check:")
+    frame = pd.DataFrame({"": MARKS[one["ok"]], "What": one["what"], "Found": one["detail"]} for one in findings)
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="doctor_table",
+        column_config={"": st.column_config.TextColumn(width=40), "Found": st.column_config.TextColumn(width="large")},
+    )
+    safe.note("✓ is there · ✕ is missing and needed · – is not needed, only good to know")

@@ -79,3 +79,11 @@ def cut(text: str, length: int = 120) -> str:
     """One line of a longer text."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def clock(moment: str) -> str:
+    """Date and time in UTC, to the second."""
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%d %b %H:%M:%S")
+    except ValueError:
+        return moment

@@ -24,3 +24,8 @@ def has_store(where: str) -> bool:
     """Whether a run was ever begun there."""
     file = find_place(where).file
     return file is None or file.exists()
+
+
+def shown(where: str) -> str:
+    """The store's place for people, without a password."""
+    return str(find_place(where))
