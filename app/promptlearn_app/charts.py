@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Spec = dict[str, Any]
 
+_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+
 
 def show(spec: Spec, stem: str, key: str) -> None:
     """A chart, and a way to take it along."""
@@ -56,7 +58,7 @@ def _intervals(values: list[Spec], field: str, title: str) -> Spec:
     shape = {"field": "outcome", "type": "nominal", "title": None, "scale": {"domain": OUTCOMES, "range": _SHAPES}}
     y = {"field": field, "type": "quantitative", "title": title, "axis": {"format": "+.2f"}}
     return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "$schema": _SCHEMA,
         "height": 280,
         "width": 700,
         "data": {"values": values},
@@ -74,6 +76,59 @@ def _intervals(values: list[Spec], field: str, title: str) -> Spec:
                     "color": colour,
                     "shape": shape,
                     "tooltip": [{"field": name} for name in ("version", field, "low", "high", "pairs", "outcome")],
+                },
+            },
+        ],
+    }
+
+
+def over_steps(points: list[tuple[int, float | None]], title: str) -> Spec | None:
+    """A line over steps; None where no point has a value."""
+    values = [{"step": step, "value": value} for step, value in points if value is not None]
+    if not values:
+        return None
+    return {
+        "$schema": _SCHEMA,
+        "height": 200,
+        "width": 420,
+        "data": {"values": values},
+        "mark": {"type": "line", "point": True, "color": _COLOURS[0]},
+        "encoding": {
+            "x": {"field": "step", "type": "quantitative", "title": "Step", "axis": {"tickMinStep": 1}},
+            "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}},
+            "tooltip": [{"field": "step"}, {"field": "value", "format": ".4f", "title": title}],
+        },
+    }
+
+
+def gains(runs: list[tuple[str, float | None, tuple[float, float] | None]]) -> Spec | None:
+    """The gain of each run with its interval; None where none has one."""
+    values = [
+        {"run": name, "gain": gain, "low": ci95[0] if ci95 else gain, "high": ci95[1] if ci95 else gain}
+        for name, gain, ci95 in runs
+        if gain is not None
+    ]
+    if not values:
+        return None
+    y = {"field": "run", "type": "nominal", "title": None, "sort": None}
+    x = {"type": "quantitative", "title": "Gain on the test split", "axis": {"format": "+.2f"}}
+    return {
+        "$schema": _SCHEMA,
+        "height": max(90, 36 * len(values)),
+        "width": 700,
+        "data": {"values": values},
+        "layer": [
+            {"mark": {"type": "rule", "strokeDash": [4, 4], "opacity": 0.5}, "encoding": {"x": {"datum": 0}}},
+            {
+                "mark": {"type": "rule", "strokeWidth": 2, "color": _COLOURS[0]},
+                "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+            },
+            {
+                "mark": {"type": "point", "filled": True, "size": 110, "color": _COLOURS[0], "opacity": 1},
+                "encoding": {
+                    "y": y,
+                    "x": {**x, "field": "gain"},
+                    "tooltip": [{"field": name} for name in ("run", "gain", "low", "high")],
                 },
             },
         ],

@@ -50,8 +50,10 @@ def _chosen() -> None:
 
 
 def _line(run: RunSummary) -> str:
+    """Short enough for the sidebar; ids of runs begin with the time, so their ends tell them apart."""
+    sign = words.STATES.get(run.state, "?")[0]
     gain = f" · {words.signed(run.delta)}" if run.delta is not None else ""
-    return f"{run.id[:13]} · {words.ago(run.created_at)} · {words.STATES.get(run.state, run.state)}{gain}"
+    return f"{sign} {words.ago(run.created_at)}{gain} · …{run.id[-4:]}"
 
 
 def chosen_report() -> RunReport:
@@ -72,7 +74,11 @@ def version_picker(found: RunReport, label: str, key: str, default: str) -> str:
     start = next((one.number for one in found.candidates if one.digest == digest), 0)
     numbers = list(by_number)
     chosen = st.selectbox(
-        label, numbers, index=numbers.index(start), format_func=lambda n: version_name(found, by_number[n]), key=f"{key}_{found.id}"
+        label,
+        numbers,
+        index=numbers.index(start),
+        format_func=lambda n: version_name(found, by_number[n]),
+        key=f"{key}_{found.id}",
     )
     if by_number[chosen].digest != digest:
         st.query_params[key] = str(chosen)

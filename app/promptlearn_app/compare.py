@@ -1,7 +1,119 @@
-"""compare."""
+"""Compare: what runs came to beside each other, and two of their prompts on the same rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, get_args
 
 import streamlit as st
 
+from promptlearn.records import Split
+from promptlearn_app import charts, downloads, reads, safe, words
+
+if TYPE_CHECKING:
+    from promptlearn.report import RunReport, RunSummary
+
+AT_FIRST = 6
+"""Runs that are shown before anybody chooses."""
+
 
 def page() -> None:
-    st.title("compare")
+    st.title("Compare")
+    summaries = {one.id: one for one in reads.runs() if not one.is_evaluation}
+    if len(summaries) < 2:
+        safe.empty(
+            "There is nothing to compare yet",
+            "Two runs are needed: with another judge, another model, more examples or another seed. "
+            "`promptlearn batch` runs a whole matrix of them under one budget.",
+            "promptlearn run --set search.seed=1",
+        )
+        return
+    chosen = st.multiselect(
+        "Runs", list(summaries), default=_wanted(summaries), format_func=lambda id: _name(summaries[id]), key="compared"
+    )
+    if len(chosen) < 2:
+        safe.note("Choose two runs or more.")
+        return
+    st.query_params["runs"] = ",".join(chosen)
+    found = [reads.run(id) for id in chosen]
+    _outcomes(found)
+    _paired(found)
+
+
+def _wanted(summaries: dict[str, RunSummary]) -> list[str]:
+    named = [id for id in st.query_params.get("runs", "").split(",") if id in summaries]
+    return named or list(summaries)[:AT_FIRST]
+
+
+def _name(one: RunSummary) -> str:
+    return f"…{one.id[-6:]} · {words.ago(one.created_at)} · {words.STATES.get(one.state, one.state)}"
+
+
+def _short(found: RunReport) -> str:
+    return f"…{found.id[-6:]}"
+
+
+def _outcomes(found: list[RunReport]) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame([_row(one) for one in found])
+    st.subheader("What each came to")
+    spec = charts.gains([(_short(one), one.summary.delta, _interval(one)) for one in found])
+    if spec is not None:
+        charts.show(spec, "gains", "gains")
+    figure = st.column_config.NumberColumn(format="%.3f", width="small")
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="compare_table",
+        column_config={"Before": figure, "After": figure, "Gain": st.column_config.NumberColumn(format="%+.3f")},
+    )
+    safe.note("Scores are means on each run's own test rows. Intervals that overlap do not tell runs apart.")
+    downloads.table(frame, "compare", "compare")
+
+
+def _row(found: RunReport) -> dict[str, object]:
+    summary, used = found.summary, list(found.usage.values())
+    known = [usage.cost_usd for usage in used]
+    cost = None if None in known else sum(value for value in known if value is not None)
+    low, high = _interval(found) or (None, None)
+    return {
+        "Run": _short(found),
+        "What it came to": words.DECISIONS.get(summary.decision or "", words.STATES.get(summary.state, summary.state)),
+        "Before": summary.baseline_score,
+        "After": summary.best_score,
+        "Gain": summary.delta,
+        "95 % interval": words.span(low, high),
+        "Calls": sum(usage.calls + usage.cached_calls for usage in used),
+        "Cost": words.money(cost),
+        "Versions tried": len(found.candidates),
+        "Time": words.seconds(summary.active_seconds),
+        "Seed": str(summary.seed),
+    }
+
+
+def _interval(found: RunReport) -> tuple[float, float] | None:
+    result = found.result if isinstance(found.result, dict) else {}
+    ci95 = (result.get("delta") or {}).get("ci95")
+    return (ci95[0], ci95[1]) if ci95 else None
+
+
+def _paired(found: list[RunReport]) -> None:
+    """The best prompts of two runs on the rows that both were run on."""
+    st.subheader("Two runs on the same rows")
+    left, middle, right = st.columns([2, 2, 1.2])
+    one = left.selectbox("From", found, format_func=_short, key="pair_from")
+    other = middle.selectbox("To", found, index=1, format_func=_short, key="pair_to")
+    split = right.selectbox("Rows", get_args(Split), index=2, key="pair_split")
+    if one.id == other.id:
+        safe.note("Choose two different runs.")
+        return
+    pair = reads.paired(one, other, split)
+    if pair is None:
+        safe.note("The best prompts of these two were not run on the same rows of this split.")
+        return
+    first, second, third = st.columns(3)
+    first.metric("Rows that both were run on", pair.n, border=True)
+    second.metric("Difference", words.signed(pair.difference), border=True)
+    third.metric("95 % interval", words.span(pair.ci95.low, pair.ci95.high), border=True)
+    told = "which chance alone explains well" if pair.p_value > 0.05 else "which chance alone would hardly make"
+    safe.note(f"Paired, row by row: p = {pair.p_value:.3g}, {told}.")

@@ -32,7 +32,12 @@ def table(frame: pd.DataFrame, stem: str, key: str) -> None:
     """A table as CSV and as JSONL."""
     with st.container(horizontal=True, gap="small"):
         st.download_button(
-            "CSV", lambda: as_csv(frame), file_name(stem, "csv"), "text/csv", key=f"{key}_csv", icon=":material/download:"
+            "CSV",
+            lambda: as_csv(frame),
+            file_name(stem, "csv"),
+            "text/csv",
+            key=f"{key}_csv",
+            icon=":material/download:",
         )
         st.download_button(
             "JSONL",

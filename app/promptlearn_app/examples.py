@@ -44,7 +44,9 @@ def page() -> None:
     with middle:
         new = version_picker(found, "To", "new", default="best")
     with right:
-        split = st.selectbox("Rows", get_args(Split), index=1, key="examples_split", help="Test rows are read once, at the end")
+        split = st.selectbox(
+            "Rows", get_args(Split), index=1, key="examples_split", help="Test rows are read once, at the end"
+        )
     _matrix(found, old, new, cast("Split", split))
     named = st.query_params.get("example")
     if named:
@@ -63,7 +65,9 @@ def _matrix(found: RunReport, old: str, new: str, split: Split) -> None:
         format_func=lambda name: f"{CHANGES[name]}: {counts[name]:,}",
         key="examples_change",
     )
-    search = st.text_input("Search in inputs and expected answers", key="examples_search", placeholder="words of the row")
+    search = st.text_input(
+        "Search in inputs and expected answers", key="examples_search", placeholder="words of the row"
+    )
     amount = counts[change] if change else total
     number = _page_number(amount, search)
     rows = reads.changed(found, old, new, split, change, search, (number - 1) * PER_PAGE, PER_PAGE)
@@ -126,9 +130,10 @@ def _cell(cell: Any, before: float | None) -> str:
 
 
 def _table(frame: pd.DataFrame, ids: list[str], number: int) -> None:
-    shown = frame.style.map(lambda text: f"background-color: {TINTS[text[0]]}" if text[:1] in TINTS else "", subset=[
-        name for name in frame.columns if name not in ("Example", "Expected")
-    ])
+    shown = frame.style.map(
+        lambda text: f"background-color: {TINTS[text[0]]}" if text[:1] in TINTS else "",
+        subset=[name for name in frame.columns if name not in ("Example", "Expected")],
+    )
     chosen = st.dataframe(
         shown,
         hide_index=True,
@@ -137,7 +142,9 @@ def _table(frame: pd.DataFrame, ids: list[str], number: int) -> None:
         key=f"examples_table_{number}",
         column_config={"Example": st.column_config.TextColumn(width="large")},
     )
-    safe.note("▲ better and ▼ worse than the version to the left · ? no score · – not run. Choose a row to see all of it.")
+    safe.note(
+        "▲ better and ▼ worse than the version to the left · ? no score · – not run. Choose a row to see all of it."
+    )
     rows = chosen.selection.rows
     if rows and st.query_params.get("example") != ids[rows[0]]:
         st.query_params["example"] = ids[rows[0]]

@@ -19,7 +19,9 @@ def page() -> None:
     st.title("Failure modes")
     found = chosen_report()
     if not found.candidates:
-        safe.empty("Nothing has failed yet", "The first answers have to be judged; what they get wrong is grouped here.")
+        safe.empty(
+            "Nothing has failed yet", "The first answers have to be judged; what they get wrong is grouped here."
+        )
         return
     version = version_picker(found, "With which version", "version", default="baseline")
     modes = reads.failure_modes(found, version)

@@ -27,7 +27,10 @@ def page() -> None:
     version = version_picker(found, "Version", "new", default="best")
     _errors(found, rows, version)
     people = st.segmented_control(
-        "Where they disagree", ["Judges with each other", "Judges with people"], default="Judges with each other", key="dispute_kind"
+        "Where they disagree",
+        ["Judges with each other", "Judges with people"],
+        default="Judges with each other",
+        key="dispute_kind",
     )
     _disputes(found, version, people == "Judges with people")
     example = st.query_params.get("example")
@@ -68,7 +71,9 @@ def _figures(found: RunReport, rows: list[Any]) -> None:
 
 def _errors(found: RunReport, rows: list[Any], version: str) -> None:
     """What a judge could not judge, in its words."""
-    broken = {row.judge: row.verdicts - row.scored for row in rows if row.prompt == version and row.verdicts > row.scored}
+    broken = {
+        row.judge: row.verdicts - row.scored for row in rows if row.prompt == version and row.verdicts > row.scored
+    }
     if not broken:
         return
     judge = st.selectbox(
@@ -89,11 +94,17 @@ def _disputes(found: RunReport, version: str, people: bool) -> None:
     number = int(st.session_state.get(key, 1))
     shown = reads.disputes(found, version, people, (number - 1) * PER_PAGE, PER_PAGE + 1)
     if not shown:
-        text = "No person has contradicted a judge on this version." if people else "No two judges contradict each other here."
+        text = (
+            "No person has contradicted a judge on this version."
+            if people
+            else "No two judges contradict each other here."
+        )
         safe.note(text + " Half a point apart or more is a contradiction.")
         return
     for row in shown[:PER_PAGE]:
-        with st.container(border=True, key=f"dispute-{row.example}-{row.first.name}-{row.second.name}".replace(":", "-")):
+        with st.container(
+            border=True, key=f"dispute-{row.example}-{row.first.name}-{row.second.name}".replace(":", "-")
+        ):
             for column, verdict in zip(st.columns(2), (row.first, row.second), strict=True):
                 with column:
                     said = verdict.explanation or verdict.label or "no words"
@@ -103,4 +114,3 @@ def _disputes(found: RunReport, version: str, people: bool) -> None:
                 st.rerun()
     if len(shown) > PER_PAGE or number > 1:
         st.pagination(number + int(len(shown) > PER_PAGE), key=key)
-

@@ -1,4 +1,4 @@
-"""One example: what went in, what each version answered, what every judge said, and a place for a person's own label."""
+"""One example: what went in, what each version answered, what judges said, and a place for a label of one's own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def _rollout(found: RunReport, rollout: Rollout, version: str) -> None:
     for turn in rollout.turns:
         safe.quote(turn.content, turn.role)
         for call in turn.tool_calls:
-            st.code(f"{call.name}({as_text(dict(call.arguments))})\n→ {call.result or ''}", language=None, wrap_lines=True)
+            st.code(
+                f"{call.name}({as_text(dict(call.arguments))})\n→ {call.result or ''}", language=None, wrap_lines=True
+            )
     if rollout.output:
         safe.quote(rollout.output, f"version {number}")
     tokens = rollout.usage.input_tokens + rollout.usage.output_tokens

@@ -15,7 +15,9 @@ def page() -> None:
     st.title("Prompt")
     found = chosen_report()
     if not found.candidates:
-        safe.empty("No prompt yet", "The run has just begun. Its first prompt is your own, and stands here in a moment.")
+        safe.empty(
+            "No prompt yet", "The run has just begun. Its first prompt is your own, and stands here in a moment."
+        )
         return
     left, right, how = st.columns([2, 2, 1.4], vertical_alignment="bottom")
     with left:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
@@ -13,7 +14,12 @@ from promptlearn.dashboard import desk
 from promptlearn.report import RunReport, RunSummary
 
 if TYPE_CHECKING:
+    from promptlearn.records import Rollout, Split, Verdict
+    from promptlearn.report import TuningReport
     from promptlearn.store import Store
+    from promptlearn.store.request_rows import CellRow, DisputeRow, JudgeRow
+    from promptlearn.store.rows import ExampleRow
+    from promptlearn.store.tuning_rows import TuningSample
 
 LISTED = 500
 """Runs in a list."""
@@ -113,3 +119,13 @@ def judge_errors(found: RunReport, version: str, judge: str) -> list[Verdict]:
 
 def disputes(found: RunReport, version: str, people: bool, offset: int, limit: int) -> list[DisputeRow]:
     return store().views.disputes(found.id, version, people, offset, limit)
+
+
+def tuning(run: str) -> TuningReport | None:
+    """A run that trains weights; None for any other."""
+    summary = next((one for one in runs() if one.id == run), None)
+    return report.tuning(store(), run) if summary is not None and summary.is_tuning else None
+
+
+def tuning_samples(run: str, step: int) -> list[TuningSample]:
+    return report.tuning_samples(store(), run, step)

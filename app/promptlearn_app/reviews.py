@@ -28,9 +28,9 @@ def page() -> None:
     if not entries:
         safe.empty(
             "No review comment yet",
-            "promptlearn reads what reviewers said on pull requests, or what you add by hand. A comment that you approve "
-            "becomes a rule that candidates are made of, and a guard that later prompts may not lose.",
-            "promptlearn github pull OWNER/REPO\npromptlearn feedback add \"Say the order number back to the customer.\"",
+            "promptlearn reads what reviewers said on pull requests, or what you add by hand. A comment that you "
+            "approve becomes a rule that candidates are made of, and a guard that later prompts may not lose.",
+            'promptlearn github pull OWNER/REPO\npromptlearn feedback add "Say the order number back to the customer."',
         )
         return
     _figures(entries)
@@ -150,7 +150,9 @@ def _became(one: Entry) -> str:
 
 def _decide(one: Entry) -> None:
     ref, rule = one["ref"], one["rule"] or ""
-    words_of_own = st.text_area("The rule, in the words that a prompt will hold", value=rule, key=f"rule_{ref}", height=80)
+    words_of_own = st.text_area(
+        "The rule, in the words that a prompt will hold", value=rule, key=f"rule_{ref}", height=80
+    )
     approve, dismiss, reopen = st.columns(3)
     edited = " ".join(words_of_own.split()) != " ".join(rule.split())
     if approve.button("Approve", key="review_approve", type="primary", width="stretch", icon=":material/check:"):

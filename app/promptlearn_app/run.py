@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from promptlearn import report
 from promptlearn_app import charts, controls, downloads, happenings, reads, safe, words
 from promptlearn_app.choice import chosen_report, version_name
 
@@ -20,6 +21,8 @@ EVERY = 2.0
 """Seconds between two looks."""
 TOLD = 40
 """Events that are shown."""
+FAMILY = 10
+"""Versions in the graph."""
 
 
 def page() -> None:
@@ -59,29 +62,53 @@ def _head(found: RunReport) -> None:
 def _figures(found: RunReport) -> None:
     summary = found.summary
     before, after, used, speed = st.columns(4)
-    before.metric("Your prompt", words.score(_baseline_score(found)), border=True, help=_where(found))
+    before.metric("Your prompt", words.score(_baseline_score(found)), border=True, height="stretch", help=_where(found))
     gain = words.signed(summary.delta) if summary.delta is not None else None
     after.metric(
-        "Best prompt", words.score(_best_score(found)), gain, delta_color="blue" if gain else "off", border=True, help=_where(found)
+        "Best prompt",
+        words.score(_best_score(found)),
+        gain,
+        delta_color="blue" if gain else "off",
+        border=True,
+        height="stretch",
+        help=_where(found),
     )
     cap, calls = _cap(found), sum(usage.calls + usage.cached_calls for usage in found.usage.values())
     task = found.usage["task"]
     spent = f"{words.count(task.calls + task.cached_calls)} of {words.count(cap)}" if cap else words.count(calls)
-    used.metric("Task calls" if cap else "Calls", spent, border=True, help="Answers from the journal are counted too")
+    used.metric(
+        "Task calls" if cap else "Calls",
+        spent,
+        border=True,
+        height="stretch",
+        help="Answers from the journal are counted too",
+    )
     rows = sum(row.rollouts for one in found.candidates for row in one.failures)
     per_second = rows / summary.active_seconds if summary.active_seconds else None
     shown = f"{per_second:.1f} rows/s" if per_second is not None else words.NONE
-    speed.metric("Speed", shown, border=True, help=f"{rows:,} rows in {words.seconds(summary.active_seconds)} of work")
+    speed.metric(
+        "Speed",
+        shown,
+        border=True,
+        height="stretch",
+        help=f"{rows:,} rows in {words.seconds(summary.active_seconds)} of work",
+    )
     if cap and summary.state == "running":
         st.progress(min(1.0, (task.calls + task.cached_calls) / cap))
 
 
 def _where(found: RunReport) -> str:
-    return "Mean score on the test split" if found.summary.best_score is not None else "Mean score on validation rows so far"
+    return (
+        "Mean score on the test split"
+        if found.summary.best_score is not None
+        else "Mean score on validation rows so far"
+    )
 
 
 def _baseline_score(found: RunReport) -> float | None:
-    return found.summary.baseline_score if found.summary.baseline_score is not None else _validation(found, found.baseline)
+    return (
+        found.summary.baseline_score if found.summary.baseline_score is not None else _validation(found, found.baseline)
+    )
 
 
 def _best_score(found: RunReport) -> float | None:
@@ -154,38 +181,56 @@ def _decisions(found: RunReport) -> None:
             frame,
             hide_index=True,
             key="decisions_table",
-            column_config={"Difference": st.column_config.NumberColumn(format="%+.3f"), "Why": st.column_config.TextColumn(width="large")},
+            column_config={
+                "Difference": st.column_config.NumberColumn(format="%+.3f"),
+                "Why": st.column_config.TextColumn(width="large"),
+            },
         )
         downloads.table(frame, f"decisions-{found.id}", "decisions")
 
 
 def _family(found: RunReport) -> None:
-    """Who came from whom; only what raced, so that it stays legible."""
+    """Who came from whom: the line of the best, and of the others what came nearest, so that it stays legible."""
     if len(found.candidates) < 2:
         return
     st.subheader("Where each version came from")
-    shown = [one for one in found.candidates if one.number == 0 or one.outcome == "accepted" or _raced(one)] or []
-    shown = (shown if len(shown) > 1 else list(found.candidates))[:24]
-    st.graphviz_chart(_dot(found, shown), width="content")
+    kin = {one.digest for one in report.lineage(found, "best")} if found.best else set()
+    others = sorted((one for one in found.candidates if one.digest not in kin), key=_nearness, reverse=True)
+    wanted = kin | {one.digest for one in others[: max(0, FAMILY - len(kin))]}
+    shown = [one for one in found.candidates if one.digest in wanted]
+    with st.container(key="family"):
+        st.graphviz_chart(_dot(found, shown), width="content")
     left = len(found.candidates) - len(shown)
-    safe.note("Thick: became the prompt in charge. Dashed: rejected." + (f" {left} that never raced are left out." if left else ""))
+    safe.note("Blue: was in charge. Dashed: rejected." + (f" {left} that did less well are left out." if left else ""))
 
 
-def _raced(one: CandidateReport) -> bool:
-    return any(decision.stage in ("race", "guard", "prune") for decision in one.decisions)
+def _nearness(one: CandidateReport) -> tuple[bool, float]:
+    gains = [decision.difference for decision in one.decisions if decision.difference is not None]
+    return one.outcome == "accepted", max(gains, default=-9.0)
+
+
+_LOOKS = (
+    'rankdir="LR"; bgcolor="transparent"; nodesep=0.15; ranksep=0.5;',
+    'node [shape=box style=rounded fontname="sans-serif" fontsize=11 height=0.3 color="#8A8F98" fontcolor="#8A8F98"];',
+    'edge [color="#8A8F98" arrowsize=0.7];',
+)
 
 
 def _dot(found: RunReport, shown: list[CandidateReport]) -> str:
     """Graphviz; the only text in it is numbers, names of proposers and outcomes."""
     numbers = {one.digest: one.number for one in shown}
-    lines = ['rankdir="LR"; bgcolor="transparent"; node [shape=box style=rounded fontname="sans-serif" fontsize=11 color="#8A8F98" fontcolor="#8A8F98"]; edge [color="#8A8F98" arrowsize=0.7];']
+    lines = list(_LOOKS)
     for one in shown:
         name = "".join(letter for letter in version_name(found, one) if letter.isalnum() or letter in " ·()_-")
-        accepted, rejected = one.outcome == "accepted" or one.number == 0, one.outcome == "rejected"
-        look = 'penwidth=2.2 color="#0072B2" fontcolor="#3391CC"' if accepted else 'style="rounded,dashed"' if rejected else ""
-        lines.append(f'v{one.number} [label="{name}" {look}];')
+        lines.append(f'v{one.number} [label="{name}" {_look(found, one)}];')
         lines += [f"v{numbers[parent]} -> v{one.number};" for parent in one.parents if parent in numbers]
     return "digraph {" + "\n".join(lines) + "}"
+
+
+def _look(found: RunReport, one: CandidateReport) -> str:
+    if one.number == 0 or one.outcome == "accepted" or one.digest == found.best:
+        return 'penwidth=2.2 color="#0072B2" fontcolor="#3391CC"'
+    return 'style="rounded,dashed"' if one.outcome == "rejected" else ""
 
 
 def _usage(found: RunReport) -> None:

@@ -23,7 +23,11 @@ def page() -> None:
     name = left.selectbox("Configuration", configs or ["promptlearn.yaml"], key="doctor_config", disabled=not configs)
     quick = middle.button("Look again", key="doctor_look", width="stretch", icon=":material/refresh:")
     full = right.button(
-        "Call the models", key="doctor_call", width="stretch", icon=":material/call:", help="Sends each model one tiny call"
+        "Call the models",
+        key="doctor_call",
+        width="stretch",
+        icon=":material/call:",
+        help="Sends each model one tiny call",
     )
     known = st.session_state.get(_LOOKED)
     if known is None or known[0] != name or quick or full:
