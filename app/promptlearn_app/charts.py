@@ -53,7 +53,13 @@ def decisions(found: RunReport) -> Spec | None:
 
 
 def _intervals(values: list[Spec], field: str, title: str) -> Spec:
-    x = {"field": "version", "type": "nominal", "sort": None, "title": None, "axis": {"labelAngle": -40}}
+    x = {
+        "field": "version",
+        "type": "nominal",
+        "sort": None,
+        "title": None,
+        "axis": {"labelAngle": -40, "labelOverlap": len(values) > 30},
+    }
     colour = {"field": "outcome", "type": "nominal", "title": None, "scale": {"domain": OUTCOMES, "range": _COLOURS}}
     shape = {"field": "outcome", "type": "nominal", "title": None, "scale": {"domain": OUTCOMES, "range": _SHAPES}}
     y = {"field": field, "type": "quantitative", "title": title, "axis": {"format": "+.2f"}}

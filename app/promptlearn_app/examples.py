@@ -45,7 +45,11 @@ def page() -> None:
         new = version_picker(found, "To", "new", default="best")
     with right:
         split = st.selectbox(
-            "Rows", get_args(Split), index=1, key="examples_split", help="Test rows are read once, at the end"
+            "Rows",
+            get_args(Split),
+            index=2 if found.summary.decision else 1,
+            key="examples_split",
+            help="Candidates are chosen on validation rows; test rows are read once, at the end",
         )
     _matrix(found, old, new, cast("Split", split))
     named = st.query_params.get("example")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from promptlearn.records import Json
 from promptlearn_app import words
@@ -55,7 +55,7 @@ def _some(modes: Iterable[Json]) -> list[Json]:
     return list(modes)[:3]
 
 
-_TELLERS = {
+_TELLERS: dict[str, Callable[[dict[str, Json]], str]] = {
     "started": _started,
     "round": lambda body: f"Round {body.get('number')} of at most {body.get('of')} begins",
     "critique": _critique,

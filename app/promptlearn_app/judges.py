@@ -52,7 +52,7 @@ def _figures(found: RunReport, rows: list[Any]) -> None:
             "Mean score": row.mean,
             "No verdict": row.verdicts - row.scored,
         }
-        for row in rows
+        for row in sorted(rows, key=lambda row: (numbers.get(row.prompt, -1), row.split, row.judge))
     )
     st.dataframe(
         frame,

@@ -15,7 +15,7 @@ from promptlearn.report import RunReport, RunSummary
 
 if TYPE_CHECKING:
     from promptlearn.records import Rollout, Split, Verdict
-    from promptlearn.report import TuningReport
+    from promptlearn.report import Paired, TuningReport
     from promptlearn.store import Store
     from promptlearn.store.request_rows import CellRow, DisputeRow, JudgeRow
     from promptlearn.store.rows import ExampleRow
@@ -129,3 +129,8 @@ def tuning(run: str) -> TuningReport | None:
 
 def tuning_samples(run: str, step: int) -> list[TuningSample]:
     return report.tuning_samples(store(), run, step)
+
+
+def paired(one: RunReport, other: RunReport, split: Split) -> Paired | None:
+    """The best prompts of two runs on the rows that both were run on."""
+    return report.paired(store(), (one.id, one.best or "baseline"), (other.id, other.best or "baseline"), split)

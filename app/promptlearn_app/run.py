@@ -135,7 +135,7 @@ def _outcome(found: RunReport) -> None:
     proof = f"{words.signed(summary.delta)} (95 % interval {words.span(low, high)}) on {delta.get('n')} test rows"
     if summary.state == "running":
         last = found.events[-1].kind if found.events else "started"
-        st.info(safe.plain(f"{happenings.doing(last)} …"), icon=":material/autorenew:")
+        safe.busy(f"{happenings.doing(last)} …")
     elif summary.state == "failed":
         safe.problem(f"The run failed: {summary.stop_reason}")
     elif summary.state == "interrupted":
@@ -143,7 +143,7 @@ def _outcome(found: RunReport) -> None:
     elif summary.is_evaluation:
         safe.note("This run only measured a prompt.")
     elif summary.decision == "improved":
-        st.success(safe.plain(f"Proven better on rows that it never saw: {proof}."), icon=":material/check:")
+        safe.good(f"Proven better on rows that it never saw: {proof}.")
     elif summary.decision:
         safe.warn(
             f"Not proven: {proof}. Your own prompt is kept. More test rows or a larger budget make a proof easier."

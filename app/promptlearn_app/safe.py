@@ -67,6 +67,18 @@ def warn(text: object) -> None:
     st.warning(plain(text), icon=":material/warning:")
 
 
+def good(text: object) -> None:
+    st.success(plain(text), icon=":material/check:")
+
+
+def busy(text: object) -> None:
+    st.info(plain(text), icon=":material/autorenew:")
+
+
+def heading(text: object) -> None:
+    st.markdown(f"**{plain(text)}**")
+
+
 def empty(title: str, what_to_do: str, command: str = "") -> None:
     """What a newcomer sees where nothing is yet."""
     with st.container(border=True, key=f"empty-{abs(hash(title)) % 10**8}"):

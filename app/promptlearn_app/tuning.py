@@ -57,7 +57,7 @@ def _everything(run: str, live: bool) -> None:
         spec = charts.over_steps([(step.step, getattr(step, name)) for step in found.steps], title)
         with left if number % 2 == 0 else right:
             if spec is not None:
-                st.markdown(f"**{safe.plain(title)}**")
+                safe.heading(title)
                 charts.show(spec, f"{name}-{found.id}", f"tuning_{name}")
     _steps(found)
     _samples(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,7 +39,7 @@ def dashboard(
     """Look at runs in a browser, while they work and afterwards; start, pause and stop them.
 
     Others than this machine get in with the password in PROMPTLEARN_DASHBOARD_PASSWORD. With a secret in
-    PROMPTLEARN_WEBHOOK_SECRET it takes GitHub's webhooks at POST /github too, like `promptlearn github serve`.
+    PROMPTLEARN_WEBHOOK_SECRET it takes GitHub's webhooks at POST /github too; `promptlearn github serve` reads them.
 
     For example: promptlearn dashboard --port 8600 --no-browser
     """
@@ -61,7 +61,22 @@ def dashboard(
         if not quiet:
             note("Ctrl-C ends it; runs that it started go on")
 
-    serve(settings, ready, open_browser=not no_browser and interactive())
+    serve(settings, ready, _webhooks(settings.store), open_browser=not no_browser and interactive())
+
+
+def _webhooks(store: str) -> tuple[Any, ...]:
+    """The route for GitHub's deliveries, where a secret is set."""
+    from promptlearn.forge.serve import SECRET_ENV, Receiver
+
+    secret = os.environ.get(SECRET_ENV, "").strip()
+    if not secret:
+        return ()
+    from promptlearn.dashboard.webhooks import webhook_route
+    from promptlearn.forge.address import find_address
+    from promptlearn.store import open_store
+
+    opened = open_store(store, secrets=(secret,))
+    return (webhook_route(Receiver(opened.deliveries, find_address(None, os.environ).host, secret)),)
 
 
 def _place(store: str | None) -> str:

@@ -27,6 +27,7 @@ MAX_CONFIGS = 50
 _SKIPPED = {"node_modules", "site-packages", "__pycache__"}
 _RUN = re.compile(r"^(?:going on with )?run ([0-9A-Za-z_-]+): ", re.MULTILINE)
 _LOGS = "dashboard"
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,9 @@ def _alive(pid: int) -> bool:
 
 
 def _environment(store: str) -> dict[str, str]:
-    return {**os.environ, "PROMPTLEARN_STORE": store, "NO_COLOR": "1", "CI": "true"}
+    """The same promptlearn as this one, on the same store, without a person who watches."""
+    found = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PROMPTLEARN_STORE": store, "PYTHONPATH": found, "NO_COLOR": "1", "CI": "true"}
 
 
 def _is_config(path: Path) -> bool:

@@ -7,6 +7,7 @@ one prompt of a run: `baseline`, `best`, a candidate's number, or the beginning 
 
 from promptlearn.report.examples import ExampleReport, examples
 from promptlearn.report.names import Version, find_version, locate, run_config
+from promptlearn.report.pairs import Paired, paired
 from promptlearn.report.prompts import as_document, diff, prompt, unified_diff
 from promptlearn.report.run import CandidateReport, RunReport, lineage, load_run
 from promptlearn.report.runs import RunSummary, list_runs
@@ -15,6 +16,7 @@ from promptlearn.report.training import TuningReport, tuning, tuning_samples
 __all__ = [
     "CandidateReport",
     "ExampleReport",
+    "Paired",
     "RunReport",
     "RunSummary",
     "TuningReport",
@@ -27,6 +29,7 @@ __all__ = [
     "list_runs",
     "load_run",
     "locate",
+    "paired",
     "prompt",
     "run_config",
     "tuning",

@@ -6,13 +6,28 @@ from pathlib import Path
 
 import pytest
 from dashboard_pages import APP, NAMES, Pages, everything
+from dashboard_runs import Runs, made
 
-ALLOWED = ("promptlearn.report", "promptlearn.dashboard", "promptlearn.errors", "promptlearn_app")
+ALLOWED = tuple(
+    f"promptlearn{name}" for name in (".report", ".dashboard", ".charts", ".control", ".records", ".errors", "_app")
+)
 
 
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
     opened = Pages(tmp_path, tmp_path / ".promptlearn/store.db", monkeypatch)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return made(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def seeded(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
+    opened = Pages(tmp_path, runs.store, monkeypatch)
     yield opened
     opened.close()
 
@@ -49,3 +64,70 @@ def test_only_one_module_makes_html_and_none_turns_text_into_markdown(file: Path
         if node.func.attr in {"markdown", "write", "caption", "info", "success", "warning", "error"} and node.args:
             known = isinstance(node.args[0], ast.Constant)
             assert known or file.stem == "safe", f"{file.name}:{node.lineno} shows text from outside as Markdown"
+
+
+OF_A_RUN = tuple(name for name in NAMES if name not in ("runs", "reviews", "compare", "settings"))
+
+
+@pytest.mark.parametrize("kind", ["improved", "not_proven", "failed", "running"])
+@pytest.mark.parametrize("name", OF_A_RUN)
+def test_every_page_of_a_run_opens_whatever_became_of_it(seeded: Pages, runs: Runs, name: str, kind: str) -> None:
+    test = seeded.open(name, run=getattr(runs, kind))
+    if not (name == "run" and kind == "failed"):
+        assert not test.error, [one.value for one in test.error]
+    assert test.query_params["run"] == getattr(runs, kind)
+
+
+def test_the_list_of_runs_says_what_each_came_to(seeded: Pages, runs: Runs) -> None:
+    test = seeded.open("runs")
+    frame = test.dataframe[0].value
+    by_id = {row["Run"]: row for _, row in frame.iterrows()}
+    assert by_id[runs.improved]["What it came to"] == "▲ improved"
+    assert by_id[runs.not_proven]["What it came to"] == "＝ not proven"
+    assert by_id[runs.failed]["State"] == "✕ failed"
+    assert by_id[runs.improved]["Gain"] > 0.9
+    assert [one.value for one in test.metric] == ["4", "1", "1", "1"]
+
+
+def test_a_run_says_in_a_sentence_what_it_proved(seeded: Pages, runs: Runs) -> None:
+    assert "Proven better on rows that it never saw" in everything(seeded.open("run", run=runs.improved))
+    assert "Your own prompt is kept" in everything(seeded.open("run", run=runs.not_proven))
+    failed = seeded.open("run", run=runs.failed)
+    assert "wrong key" in failed.error[0].value.replace("\\", "")
+
+
+def test_a_run_that_no_run_is_called_is_one_line(seeded: Pages) -> None:
+    test = seeded.open("run", run="zzzz")
+    assert "has no run" in test.error[0].value
+
+
+def test_the_diff_shows_what_was_learned_and_where_it_came_from(seeded: Pages, runs: Runs) -> None:
+    shown = everything(seeded.open("prompt", run=runs.improved))
+    assert "+ - A message about a invoice is billing." in shown
+    rules = seeded.open("prompt", run=runs.improved).dataframe[0].value
+    assert rules["Came from"].str.startswith("https://example.invalid/pull/1#r").all()
+
+
+def test_examples_are_counted_and_one_can_be_opened(seeded: Pages, runs: Runs) -> None:
+    test = seeded.open("examples", run=runs.improved)
+    table = test.dataframe[0].value
+    assert set(table["Change"]) == {"▲ improved"}
+    assert "v0" in table.columns
+    assert (table["v0"] == "0.00").all()
+    example = seeded.open("examples", run=runs.improved, example="nothing-like-it")
+    assert "has no example" in everything(example)
+
+
+def test_two_runs_are_compared_on_the_rows_that_both_were_run_on(seeded: Pages, runs: Runs) -> None:
+    shown = seeded.open("compare", runs=f"{runs.improved},{runs.not_proven}")
+    assert shown.metric[0].label == "Rows that both were run on"
+    assert int(shown.metric[0].value) > 10
+
+
+@pytest.mark.slow
+def test_no_page_shows_a_key(seeded: Pages, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "sk-abcdefghijklmnop1234"
+    for name in ("OPENAI_API_KEY", "PROMPTLEARN_DASHBOARD_PASSWORD", "PROMPTLEARN_WRITE_TOKEN"):
+        monkeypatch.setenv(name, key)
+    for name in NAMES:
+        assert key not in everything(seeded.open(name, run=runs.improved))

@@ -1,3 +1,0 @@
-from promptlearn_app.failures import page
-
-page()
