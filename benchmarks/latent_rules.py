@@ -10,9 +10,10 @@ model) adds at most `MOST_LEARNED` rules that it reads in the critique; when it 
 rule that stood there with a chance of 4 %.
 
 Counted are the calls of the task model, until the prompt that the optimizer would return at that moment knows 95 % of
-the rules: promptlearn's incumbent, GEPA's candidate with the best validation score. Each cell (contender, number of
-rules, seed) is kept in `--results` when it ends, and is not run again. Everybody gets the same rows and seeds, and
-promptlearn its default settings but for rounds and patience, which would end the search before.
+the rules: promptlearn's incumbent, GEPA's candidate with the best validation score. `promptlearn` has its defaults,
+with 16 calls and two rounds under way at a time; `promptlearn/1` does one thing after the other, as GEPA does. Each
+cell (contender, number of rules, seed) is kept in `--results` when it ends, and is not run again. Everybody gets the
+same rows and seeds. Rounds and patience are without end, and nothing is pruned.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -47,6 +48,7 @@ ENOUGH = 0.95
 ROWS = {"train": 600, "validation": 100, "test": 20}
 MOST_CALLS = 20_000
 _RULE = re.compile(r"A message about (\w+) gets the tag (\w+)")
+_ALLOWED = re.compile(r"at most (\d+) rules")
 _SYLLABLES = [first + vowel for first in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
@@ -98,7 +100,8 @@ class World:
         said = dict(_RULE.findall(asked))
         prompt = dict(_RULE.findall(_current(asked)))
         new = [topic for topic in said if topic not in prompt]
-        new = [topic for topic in new if topic in rng.sample(new, min(MOST_LEARNED, len(new)))]
+        if len(new) > (most := min([MOST_LEARNED, *map(int, _ALLOWED.findall(asked))])):
+            new = sorted(rng.sample(new, most))
         if "</add>" in asked:
             return "\n".join(f"<add>{_rule(topic, said[topic])}</add>" for topic in new or list(said)[:1])
         kept = [topic for topic in prompt if rng.random() >= FORGOTTEN]
@@ -133,7 +136,7 @@ class Judging:
         return Verdict(self.name, rollout.id, score, explanation=said, passed=score == 1)
 
 
-def promptlearn(world: World, calls: int) -> int | None:
+def promptlearn(world: World, calls: int, **settings: int) -> int | None:
     from promptlearn.config import SearchConfig
     from promptlearn.dataset import load_dataset
     from promptlearn.errors import Interrupted
@@ -162,7 +165,6 @@ def promptlearn(world: World, calls: int) -> int | None:
         def watch(event: Event) -> None:
             if event.kind == "decision" and event.body["outcome"] == "accepted":
                 text = prompt(store, "latest", event.body["candidate"]).learned_text()
-                print(f"  {len(task.calls)} calls: {world.known(text):.2f} known", file=sys.stderr)
                 if world.known(text) >= ENOUGH:
                     found.append(len(task.calls))
 
@@ -174,14 +176,12 @@ def promptlearn(world: World, calls: int) -> int | None:
             meta=meta,
             judges=(JudgeSpec(Judging(world)),),
             proposers=("rewrite", "edit"),
-            search=SearchConfig(rounds=10_000, patience=10_000, prune=False, seed=world.seed),
+            search=SearchConfig(rounds=10_000, patience=10_000, prune=False, seed=world.seed, **settings),
             budget=Budget(task_calls=calls),
             store=store,
         )
-        try:
+        with suppress(Interrupted):
             asyncio.run(run_job(job, watch, stopping=lambda: bool(found)))
-        except Interrupted:
-            pass
     return found[0] if found else None
 
 
@@ -235,7 +235,16 @@ class Silence:
         """GEPA tells every step; nobody listens."""
 
 
-PRODUCTS: dict[str, Callable[[World, int], int | None]] = {"promptlearn": promptlearn, "gepa": gepa}
+def one_after_another(world: World, calls: int) -> int | None:
+    """As GEPA: no row and no round before what decides about it."""
+    return promptlearn(world, calls, concurrency=1, pipeline_depth=1)
+
+
+PRODUCTS: dict[str, Callable[[World, int], int | None]] = {
+    "promptlearn": promptlearn,
+    "promptlearn/1": one_after_another,
+    "gepa": gepa,
+}
 
 
 def measure(name: str, count: int, seed: int, calls: int) -> dict[str, Any]:
@@ -280,7 +289,9 @@ def main() -> None:
                     if options.results:
                         with options.results.open("a") as file:
                             file.write(json.dumps(cell) + "\n")
-            rows.append(summary(name, count, [cells[name, count, seed] for seed in range(options.seeds)], options.calls))
+            rows.append(
+                summary(name, count, [cells[name, count, seed] for seed in range(options.seeds)], options.calls)
+            )
     show("Task calls until 95 % of the rules are known", rows, found, options.json)
 
 

@@ -31,7 +31,10 @@ class SearchConfig(Section):
     """Part of every cap that the search leaves for speed: for rows that run ahead of a decision which makes them
     superfluous, second copies of slow calls, and failed attempts. More of it keeps more slots busy."""
     minibatch: int = Field(8, ge=1)
-    """Train rows that a round learns from and gates its candidates on."""
+    """Train rows that a round learns from at first, and gates its candidates on."""
+    critique: int = Field(64, ge=1)
+    """Train rows that a round learns from at most. It looks at more than a minibatch while they go on to show new kinds
+    of mistakes, and takes no more than a twelfth of the calls that the budget allows."""
     alpha: float = Field(0.05, gt=0, lt=1)
     """Level at which a candidate that is no better is accepted, however often the race looks."""
     guard: bool = True

@@ -1,9 +1,9 @@
 """Words in, what to learn from out: judges' critiques as failure modes, reviewers' comments as rules.
 
 Knows verdicts, comments and examples; asks no model but one that is passed in, and knows no proposer. `failure_modes`
-reads verdicts; `survey`, `classify` and `approved_reviews` read comments.
+and `mistakes` read verdicts; `survey`, `classify` and `approved_reviews` read comments.
 """
 
-from promptlearn.feedback.digest import JudgedRow, failure_modes
+from promptlearn.feedback.digest import JudgedRow, Mistakes, failure_modes, mistakes
 
-__all__ = ["JudgedRow", "failure_modes"]
+__all__ = ["JudgedRow", "Mistakes", "failure_modes", "mistakes"]

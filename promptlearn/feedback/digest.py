@@ -1,7 +1,8 @@
 """Verdicts to failure modes: critiques that say the same become one mode, named, counted and quoted.
 
-Knows nothing about models or proposers. All modes together stay within a token budget; what is cut is marked, and
-what is left out is counted, so nobody mistakes a part for the whole.
+Knows nothing about models or proposers. All modes of one request stay within a token budget; what is cut is marked, and
+what is left out is counted, so nobody mistakes a part for the whole. Where there is more to say than one request holds,
+it is dealt out to several (map), so that a larger batch of critiques never gets a shorter hearing.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from math import ceil, isqrt
+from random import Random
 
 from promptlearn.feedback.critiques import Critique, JudgedRow, clusters, critiques
 from promptlearn.records import FailureMode, as_text
 from promptlearn.tokens import estimate_tokens
 
-__all__ = ["JudgedRow", "failure_modes"]
+__all__ = ["JudgedRow", "Mistakes", "failure_modes", "mistakes"]
 
 _TITLE_LENGTH = 100
 _EXPECTED_LENGTH = 200
@@ -28,6 +31,8 @@ _MARK_LENGTH = 30
 _QUOTED = re.compile(r"`[^`\n]*`|\"[^\"\n]*\"|“[^”\n]*”|(?<!\w)'(?:[^'\n]|(?<=\w)'(?=\w))*'(?!\w)")
 _NOTE_TOKENS = 12
 """Kept free in each mode for the note that says what was left out."""
+_LEGIBLE = 200
+"""Characters of a quoted field below which a request is too full, and its modes are dealt out to several."""
 
 
 def failure_modes(rows: Sequence[JudgedRow], token_budget: int) -> tuple[FailureMode, ...]:
@@ -36,8 +41,66 @@ def failure_modes(rows: Sequence[JudgedRow], token_budget: int) -> tuple[Failure
     The estimated tokens of all titles, quotes, suggestions and expectations together are at most `token_budget`. Quotes
     go before suggestions, and both go before modes; the last line of a mode's evidence counts what it lacks.
     """
+    return _told(_outlines(rows), token_budget)
+
+
+@dataclass(frozen=True, slots=True)
+class Mistakes:
+    """What went wrong in a batch of rows."""
+
+    groups: tuple[tuple[FailureMode, ...], ...] = ()
+    """The failure modes, as many together as one request can hold; each group in the order of what it costs."""
+    unseen: float = 1.0
+    """Chance that the next critique would say something new: the share of critiques that stand alone (Good 1953)."""
+
+    @property
+    def modes(self) -> tuple[FailureMode, ...]:
+        """All modes, the one that costs most rows first."""
+        return tuple(sorted((mode for group in self.groups for mode in group), key=lambda mode: -len(mode.examples)))
+
+
+def mistakes(rows: Sequence[JudgedRow], token_budget: int, seed: str) -> Mistakes:
+    """Every failure mode of these rows, in groups of at most `token_budget` estimated tokens.
+
+    One group where all of them fit legibly. Otherwise they are shuffled, so that each group is a sample of all, and
+    dealt out to groups of about the square root of their number, smaller where that is needed to fit: neither a request
+    nor the number of requests then grows with the batch itself.
+    """
+    outlines = _outlines(rows)
+    if not outlines:
+        return Mistakes()
+    alone = sum(len(outline.cluster) == 1 for outline in outlines)
+    unseen = alone / sum(len(outline.cluster) for outline in outlines)
+    if _legible(outlines, token_budget):
+        return Mistakes((_told(outlines, token_budget),), unseen)
+    size, shuffled = max(1, isqrt(len(outlines))), [*outlines]
+    Random(seed).shuffle(shuffled)  # noqa: S311 - no secret
+    while size > 1 and not all(_legible(group, token_budget) for group in _dealt(shuffled, size)):
+        size -= 1
+    order = {id(outline): place for place, outline in enumerate(outlines)}
+    groups = [sorted(group, key=lambda outline: order[id(outline)]) for group in _dealt(shuffled, size)]
+    return Mistakes(tuple(_told(group, token_budget) for group in groups), unseen)
+
+
+def _outlines(rows: Sequence[JudgedRow]) -> list[_Outline]:
+    """One per failure mode, the one that costs most rows first, then by first row."""
     found = sorted(clusters(critiques(rows)), key=lambda cluster: (-len(_examples(cluster)), cluster[0].order))
-    outlines = [_Outline(cluster) for cluster in found]
+    return [_Outline(cluster) for cluster in found]
+
+
+def _dealt(outlines: Sequence[_Outline], size: int) -> list[Sequence[_Outline]]:
+    """In groups of at most `size`, as equal as can be."""
+    count = ceil(len(outlines) / size)
+    return [outlines[start::count] for start in range(count)]
+
+
+def _legible(outlines: Sequence[_Outline], budget: int) -> bool:
+    """Whether a request has room for each of them with a quote that says something."""
+    return sum(outline.cost for outline in outlines) + _first_round(outlines, _LEGIBLE) <= budget
+
+
+def _told(outlines: Sequence[_Outline], token_budget: int) -> tuple[FailureMode, ...]:
+    """As many of the modes as the budget allows, with quotes and suggestions."""
     kept, left = _affordable(outlines, token_budget)
     budget = token_budget - sum(outline.cost for outline in kept)
     length = next((n for n in _QUOTE_LENGTHS if _first_round(kept, n) <= budget), _QUOTE_LENGTHS[-1])

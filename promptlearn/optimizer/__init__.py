@@ -31,6 +31,9 @@ from promptlearn.selection.race import BLOCK, longest
 
 __all__ = ["Optimizer", "Search"]
 
+CRITIQUE = 1 / 12
+"""Part of the budget that the critique of one round may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Flight:
@@ -57,7 +60,12 @@ class Optimizer:
         guarding: Guarding | None = None,
     ) -> None:
         self._problem = Problem(
-            dataset, {proposer.name: proposer for proposer in proposers}, settings, tuple(reviews), log
+            dataset,
+            {proposer.name: proposer for proposer in proposers},
+            settings,
+            tuple(reviews),
+            log,
+            critique=allowance.part(CRITIQUE, settings.minibatch, min(settings.critique, len(dataset.train))),
         )
         self._evaluator = evaluator
         self._ledger = ledger
@@ -132,8 +140,7 @@ class Optimizer:
     def _begin(self) -> None:
         """Begin rounds while there is room for them."""
         settings, dataset = self._settings, self._problem.dataset
-        minibatch = min(settings.minibatch, len(dataset.train))
-        gated = minibatch * (1 + settings.drafts)
+        gated = self._problem.critique + min(settings.minibatch, len(dataset.train)) * settings.drafts
         most = gated + longest(settings.drafts, len(dataset.validation)) - len(dataset.validation)
         least = min(most, gated + settings.drafts * 2 * BLOCK)
         while not self.search.stop_reason and len(self._flights) < settings.pipeline_depth:

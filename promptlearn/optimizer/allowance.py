@@ -150,6 +150,11 @@ class Allowance:
         self._open[number] = Grant(0.0 if unknown else max(0.0, min(needed, left)))
         return True
 
+    def part(self, share: float, least: int, most: int) -> int:
+        """Rows that a share of the call caps pays for, within these bounds; `most` where calls have no cap."""
+        known = [cap.value * share / cap.least for cap in self._caps if cap.least]
+        return min(most, max(least, floor(min(known, default=most))))
+
     async def take(self, number: int, rows: int) -> None:
         """Let a round read `rows` more rows. Raises BudgetSpent where they do not fit."""
         grant = self._open[number]

@@ -9,21 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptlearn.config import SearchConfig
-from promptlearn.contract import copies, violations
+from promptlearn.contract import copies, learned_tokens, violations
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
-from promptlearn.feedback import JudgedRow, failure_modes
+from promptlearn.feedback import JudgedRow, Mistakes, mistakes
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
 from promptlearn.proposing.base import Brief, Proposer
-from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Review, fingerprint
+from promptlearn.records import Candidate, Decision, Draft, FailureMode, Review, fingerprint
 from promptlearn.runlog import RunLog
 from promptlearn.selection.pareto import choose_parent
 
-ENOUGH_FAILURES = 3
-"""Minibatches that a round looks through at most for something to learn from."""
+NOVEL = 0.25
+"""Chance of learning something new from the next critique, below which a round has seen enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +35,28 @@ class Problem:
     settings: SearchConfig
     reviews: tuple[Review, ...]
     log: RunLog
+    critique: int
+    """Train rows that a round may learn from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """What a parent did on a train minibatch."""
+    """What a parent did on a train batch."""
 
-    examples: tuple[Example, ...]
     rows: tuple[Row, ...]
-    modes: tuple[FailureMode, ...]
+    mistakes: Mistakes
+
+    @property
+    def modes(self) -> tuple[FailureMode, ...]:
+        return self.mistakes.modes
+
+    def sample(self, size: int) -> list[Row]:
+        """Rows to gate candidates on, in order: at least half of them failed, if so many did, and the rest in order."""
+        failed = [row for row in self.rows if row.score is not None and row.score < 1][: (size + 1) // 2]
+        chosen = {id(row) for row in failed}
+        others = [row for row in self.rows if id(row) not in chosen][: size - len(failed)]
+        chosen |= {id(row) for row in others}
+        return [row for row in self.rows if id(row) in chosen]
 
 
 class Round:
@@ -81,20 +94,21 @@ class Round:
         return self.view.pool[choose_parent(scores, incumbent.digest, f"{self._settings.seed}/parent/{self.number}")]
 
     async def _critique(self) -> Critique:
-        """The parent on a minibatch that holds a failure, if one is found soon."""
-        train = self._problem.dataset.train
-        size = min(self._settings.minibatch, len(train))
-        for attempt in range(ENOUGH_FAILURES):
-            start = (self.number + attempt * self._settings.rounds) * size
-            examples = tuple(train[(start + i) % len(train)] for i in range(size))
-            [rows] = await self._reader.rows([self._parent.prompt], examples, "train")
+        """The parent on a train batch, which grows from a minibatch until its critiques hardly say anything new."""
+        train, size = self._problem.dataset.train, self._problem.critique
+        batch = [train[(self.number * size + i) % len(train)] for i in range(size)]
+        wanted = min(self._settings.minibatch, size)
+        while True:
+            [rows] = await self._reader.rows([self._parent.prompt], batch[:wanted], "train")
             judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in rows]
-            modes = failure_modes(judged, self._settings.feedback_tokens)
-            if modes:
+            seed = f"{self._settings.seed}/critique/{self.number}"
+            found = mistakes(judged, self._settings.feedback_tokens, seed)
+            if wanted == size or found.unseen < NOVEL:
                 break
-        titles = [f"{mode.title} ({len(mode.examples)})" for mode in modes]
+            wanted = min(2 * wanted, size)
+        titles = [f"{mode.title} ({len(mode.examples)})" for mode in found.modes]
         await self._event("critique", parent=self._parent.digest, score=_mean(rows), failure_modes=titles)
-        return Critique(examples, tuple(rows), modes)
+        return Critique(tuple(rows), found)
 
     async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
         """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
@@ -125,6 +139,7 @@ class Round:
         return Brief(
             parent=self._parent.prompt,
             modes=critique.modes,
+            groups=critique.mistakes.groups if len(critique.mistakes.groups) > 1 else (),
             kept=tuple(row.example for row in critique.rows if row.score == 1),
             train=self._problem.dataset.train,
             failed=frozenset(example for example, score in known.items() if score is not None and score < 1),
@@ -179,10 +194,12 @@ class Round:
         """Candidates that do better than their parent on the rows that it was criticised for."""
         if not candidates:
             return []
-        columns = await self._reader.rows([candidate.prompt for candidate in candidates], critique.examples, "train")
-        before = {row.example.id: row.score for row in critique.rows}
+        sample = critique.sample(min(self._settings.minibatch, self._problem.critique))
+        examples = [row.example for row in sample]
+        columns = await self._reader.rows([candidate.prompt for candidate in candidates], examples, "train")
+        before = {row.example.id: row.score for row in sample}
         flawless = all(score == 1 for score in before.values())  # then nothing on these rows can be better
-        through = []
+        through: list[tuple[float, Candidate]] = []
         for candidate, own in zip(candidates, columns, strict=True):
             pairs = [
                 (row.score, old) for row in own if row.score is not None and (old := before[row.example.id]) is not None
@@ -190,12 +207,26 @@ class Round:
             gain = sum(new - old for new, old in pairs)
             self.outcome.earned.append((candidate.proposer, 0.0, len(own)))
             if gain > 0 or (gain == 0 and flawless):
-                through.append(candidate)
+                through.append((gain, candidate))
                 continue
             reason = f"no better than its parent on {len(pairs)} train rows"
             self._decide(candidate, "gate", reason, len(pairs), gain / max(1, len(pairs)))
-        await self._event("gate", through=[candidate.digest for candidate in through], of=len(candidates))
-        return through
+        best = self._best_half(through, len(candidates), len(sample))
+        await self._event("gate", through=[candidate.digest for candidate in best], of=len(candidates))
+        return best
+
+    def _best_half(self, gated: Sequence[tuple[float, Candidate]], of: int, rows: int) -> list[Candidate]:
+        """Of what passed, as many as half of what was gated: those that gained most, among equals the shorter.
+
+        The first halving of the race (Karnin et al. 2013), on rows that are paid for.
+        """
+        ranked = sorted(gated, key=lambda one: (-one[0], learned_tokens(one[1].prompt), one[1].digest))
+        best = {candidate.digest for _, candidate in ranked[: max(1, (of + 1) // 2)]}
+        for gain, candidate in gated:
+            if candidate.digest not in best:
+                reason = f"behind {ranked[0][1].digest[:8]} on {rows} train rows"
+                self._decide(candidate, "gate", reason, rows, gain / max(1, rows))
+        return [candidate for _, candidate in gated if candidate.digest in best]
 
     async def _race(self, candidates: Sequence[Candidate]) -> BudgetSpent | None:
         """Race against the incumbent of the view on validation rows."""

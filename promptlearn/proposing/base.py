@@ -17,7 +17,9 @@ class Brief:
 
     parent: Prompt
     modes: tuple[FailureMode, ...]
-    """The parent's failure modes on a train minibatch, the most frequent first."""
+    """The parent's failure modes on a train batch, the most frequent first."""
+    groups: tuple[tuple[FailureMode, ...], ...] = ()
+    """The same modes in groups of which each fits one request; empty where all of them fit one."""
     kept: tuple[Example, ...] = ()
     """Examples of the minibatch that the parent gets right, and that must not break."""
     train: Sequence[Example] = field(default_factory=tuple)

@@ -1,11 +1,13 @@
 """Adds, changes or removes single rules; every other byte of the prompt stays. Needs a language model.
 
-Knows the tagged lines of a reply, and reads them tolerantly: small models forget quotes, slashes and case.
+Knows the tagged lines of a reply, and reads them tolerantly: small models forget quotes, slashes and case. Where the
+mistakes fill several requests, each is asked for on its own, and the edits of all replies make one draft (reduce).
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,14 +15,16 @@ from typing import Literal
 from promptlearn.errors import ModelError
 from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
-from promptlearn.proposing.material import fewer, focus, material
-from promptlearn.proposing.meta import MetaPrompt, Request, ask, gather, repeat_index
+from promptlearn.proposing.material import fewer, material, shares
+from promptlearn.proposing.meta import MetaPrompt, Request, answer, gather, repeat_index, together
+from promptlearn.proposing.origin import origin
 from promptlearn.proposing.wording import as_rule, normalised, says
-from promptlearn.records import Draft, Prompt, Rule
+from promptlearn.records import Draft, FailureMode, Prompt, Rule, Usage
 
-_WORDS = 120
-"""What the changes of one draft may have together."""
-_MOST_CHANGES = 6
+_RULES = 3
+"""That one reply may write at most, where it is about fewer mistakes."""
+_WORDS = 40
+"""Of one rule."""
 _LEAST_WORDS = 3
 _NUMBER = r"(?:(?:id|rule|number|n)\s*=\s*)?[\"']?#?(\d+)[\"']?"
 _ADD = re.compile(r"<add\s*>(.*?)</add\s*>", re.DOTALL | re.IGNORECASE)
@@ -38,6 +42,8 @@ class Edit:
     text: str = ""
     number: int = 0
     """Of the rule that is meant, from 1; 0 for a new one."""
+    sources: tuple[str, ...] = ()
+    """What it came from; see `Rule.sources`."""
 
 
 class EditProposer:
@@ -52,34 +58,68 @@ class EditProposer:
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
         if not brief.modes and not brief.reviews:
             return []
-        return await gather([ask(self._model, self._request(brief, i)) for i in range(count)])
+        return await gather([self._draft(brief, groups, i) for i, groups in enumerate(shares(brief, count))])
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
         written = "\n".join(f"- {rule.text}" for rule in draft.prompt.rules if rule not in brief.parent.rules)
-        return await ask(self._model, self._request(brief, 0).after(written or "(rules removed)", violations))
+        modes = brief.groups[0] if brief.groups else brief.modes
+        request = self._request(brief, modes, 0).after(written or "(rules removed)", violations)
+        made, spent = await answer(self._model, request)
+        return _made(made, brief.parent, spent)
 
-    def _request(self, brief: Brief, draft: int) -> Request:
-        modes = focus(brief.modes, draft)
-        sources = tuple(dict.fromkeys(id_ for mode in modes for id_ in mode.examples))
-        reviews = tuple(review.url or review.id for review in brief.reviews if review.state == "approved")
+    async def _draft(self, brief: Brief, groups: Sequence[Sequence[FailureMode]], draft: int) -> Draft | None:
+        """One request per group of mistakes; the edits of all of them, as one draft."""
+        replies = await together([answer(self._model, self._request(brief, modes, draft)) for modes in groups])
+        spent = sum((usage for _, usage in replies), Usage())
+        return _made(_joined([made for made, _ in replies]), brief.parent, spent)
+
+    def _request(self, brief: Brief, modes: Sequence[FailureMode], draft: int) -> Request[list[Edit]]:
+        most = max(_RULES, len(modes))
         return Request(
             self._meta_prompt,
             material(brief, modes),
             material(brief, fewer(modes)),
-            _WORDS,
-            lambda text: _read(text, brief.parent, sources + reviews),
+            _WORDS * most,
+            lambda text: _read(text, brief, modes, most),
             repeat_index(brief.seed, draft),
+            most,
         )
 
 
-def _read(reply: str, parent: Prompt, sources: tuple[str, ...]) -> Draft | None:
-    made = edits(reply)
-    prompt = replace(parent, rules=tuple(apply(made, parent, sources)))
-    return None if prompt.digest == parent.digest else Draft(prompt, "; ".join(map(_told, made)))
+def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], most: int) -> list[Edit]:
+    found = edits(reply, most)
+    numbers = range(1, len(brief.parent.rules) + 1)
+    if unknown := [edit.number for edit in found if edit.action != "add" and edit.number not in numbers]:
+        raise ModelError("unparseable", f"there is no rule {unknown[0]}; the rules are numbered 1 to {len(numbers)}")
+    reviews = tuple(review.url or review.id for review in brief.reviews if review.state == "approved")
+    return [replace(edit, sources=(*origin(edit.text, modes), *reviews)) for edit in found]
 
 
-def edits(reply: str) -> list[Edit]:
-    """The edits in a reply, at most six, additions last. Raises `ModelError("unparseable", …)` where there are none."""
+def _joined(replies: Sequence[Sequence[Edit]]) -> list[Edit]:
+    """The edits of several replies, each about a part of the mistakes: a rule that any of them adds or changes; but it
+    takes most of them to remove one, because each knows the worth of a rule from its own part only.
+    """
+    removed = Counter(number for made in replies for number in {e.number for e in made if e.action == "remove"})
+    every = [edit for made in replies for edit in made]
+    changed = {edit.number: edit for edit in reversed(every) if edit.action == "change"}
+    gone = [
+        Edit("remove", number=number)
+        for number, count in sorted(removed.items())
+        if number not in changed and 2 * count > len(replies)
+    ]
+    return [*(changed[number] for number in sorted(changed)), *gone, *(edit for edit in every if edit.action == "add")]
+
+
+def _made(made: Sequence[Edit], parent: Prompt, spent: Usage) -> Draft | None:
+    prompt = replace(parent, rules=tuple(apply(made, parent)))
+    return None if prompt.digest == parent.digest else Draft(prompt, "; ".join(map(_told, made)), spent)
+
+
+def edits(reply: str, most: int = _RULES) -> list[Edit]:
+    """The edits in a reply, at most twice as many as were asked for, additions last.
+
+    Raises `ModelError("unparseable", …)` where there are none.
+    """
     changed = [Edit("change", text.strip(), int(number)) for number, text in _CHANGE.findall(reply)]
     removed = [Edit("remove", number=int(a or b)) for a, b in _REMOVE.findall(reply)]
     added = [Edit("add", text.strip()) for text in _ADD.findall(reply)]
@@ -95,19 +135,11 @@ def edits(reply: str) -> list[Edit]:
             len(edit.text.split()) < _LEAST_WORDS or normalised(edit.text) in _TEMPLATE_WORDS
         ):
             raise ModelError("unparseable", f"{edit.text[:60]!r} is no rule; write what the assistant must do")
-    return found[:_MOST_CHANGES]
+    return found[: 2 * most]
 
 
-def apply(made: Sequence[Edit], parent: Prompt, sources: tuple[str, ...]) -> Iterator[Rule]:
-    """The parent's rules after these edits; rules that nobody touched are the same objects.
-
-    Raises `ModelError("unparseable", …)` for a number that no rule has.
-    """
-    numbers = range(1, len(parent.rules) + 1)
-    if unknown := [edit.number for edit in made if edit.action != "add" and edit.number not in numbers]:
-        raise ModelError(
-            "unparseable", f"there is no rule {unknown[0]}; the rules are numbered 1 to {len(parent.rules)}"
-        )
+def apply(made: Sequence[Edit], parent: Prompt) -> Iterator[Rule]:
+    """The parent's rules after these edits; rules that nobody touched are the same objects."""
     touched = {edit.number: edit for edit in made if edit.number}
     names = parent.contract.variables
     for number, rule in enumerate(parent.rules, 1):
@@ -115,7 +147,7 @@ def apply(made: Sequence[Edit], parent: Prompt, sources: tuple[str, ...]) -> Ite
         if edit is None:
             yield rule
         elif edit.action == "change" and normalised(edit.text) != normalised(rule.text):
-            yield Rule(as_rule(edit.text, names), tuple(dict.fromkeys(rule.sources + sources)))
+            yield Rule(as_rule(edit.text, names), tuple(dict.fromkeys(rule.sources + edit.sources)))
         elif edit.action == "change":
             yield rule
     said = parent.learned_text()
@@ -123,7 +155,7 @@ def apply(made: Sequence[Edit], parent: Prompt, sources: tuple[str, ...]) -> Ite
         text = as_rule(edit.text, names) if edit.action == "add" else ""
         if text and not says(said, text):
             said += f"\n{text}"
-            yield Rule(text, sources)
+            yield Rule(text, edit.sources)
 
 
 def _told(edit: Edit) -> str:

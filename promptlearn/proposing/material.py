@@ -42,10 +42,21 @@ def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
     }
 
 
-def focus(modes: Sequence[FailureMode], draft: int) -> tuple[FailureMode, ...]:
-    """The modes that one draft is about: the first sees all of them, each further one a single mode in turn."""
+def shares(brief: Brief, count: int) -> list[tuple[tuple[FailureMode, ...], ...]]:
+    """What each of `count` drafts is about, in groups that fit a request each: the first is about all of them.
+
+    Of one group, each further draft sees a single mode in turn; of several, every other one, so that a draft that does
+    harm takes down only half of what was learned.
+    """
+    groups = brief.groups or (brief.modes,)
+    if len(groups) == 1:
+        return [(_focus(groups[0], draft),) for draft in range(count)]
+    return [groups if draft == 0 else groups[(draft - 1) % 2 :: 2] for draft in range(count)]
+
+
+def _focus(modes: tuple[FailureMode, ...], draft: int) -> tuple[FailureMode, ...]:
     if draft == 0 or len(modes) < 2:
-        return tuple(modes)
+        return modes
     return (modes[(draft - 1) % len(modes)],)
 
 

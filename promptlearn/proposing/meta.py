@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -20,6 +20,8 @@ from promptlearn.errors import AssetError, ModelError, SystemicError
 from promptlearn.models.base import Model, Reply
 from promptlearn.records import Draft, Message, Usage
 from promptlearn.template import call_nonce, fence, render, template_variables
+
+T = TypeVar("T")
 
 _REPEATS = 64
 """Drafts of one proposal whose calls stay apart."""
@@ -30,7 +32,7 @@ _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNOREC
 
 
 _SHOWN = ("prompt", "rules", "modes", "kept", "reviews", "answers", "variables", "locked", "output_schema")
-INPUTS = frozenset({*_SHOWN, "max_words", "draft", "complaints"})
+INPUTS = frozenset({*_SHOWN, "max_words", "max_rules", "draft", "complaints"})
 """What a template may read; `promptlearn.proposing.material` says what stands in each."""
 
 
@@ -63,42 +65,47 @@ class MetaPrompt(BaseModel):
             )
         return found
 
-    def messages(self, material: Mapping[str, str], max_words: int) -> tuple[Message, ...]:
+    def messages(self, material: Mapping[str, str], max_words: int, max_rules: int = 1) -> tuple[Message, ...]:
         """The chat messages of one call; every non-empty material stands in a fence of its own (invariant 9)."""
         nonce = call_nonce(list(material.values()), self.name)
         fenced = {name: fence(text, nonce, name) if text else "" for name, text in material.items()}
-        values = {**dict.fromkeys(INPUTS, ""), **fenced, "max_words": str(max_words)}
+        limits = {"max_words": str(max_words), "max_rules": str(max_rules)}
+        values = {**dict.fromkeys(INPUTS, ""), **fenced, **limits}
         asked = render(self.template, values, self.name)
         return (Message("system", self.system.strip()), Message("user", asked.strip()))
 
 
-Read = Callable[[str], Draft | None]
-"""Makes a draft of a reply's text; None where it changes nothing. Raises `ModelError("unparseable", …)`."""
-
-
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One draft to ask for."""
+class Request(Generic[T]):
+    """One thing to ask for."""
 
     meta_prompt: MetaPrompt
     material: Mapping[str, str]
     less: Mapping[str, str]
     """The same material with less evidence, for a second try."""
     max_words: int
-    read: Read
+    read: Callable[[str], T]
+    """Makes something of a reply's text. Raises `ModelError("unparseable", …)`."""
     repeat: int
+    max_rules: int = 1
 
-    def after(self, draft: str, complaints: Sequence[str]) -> Request:
+    def after(self, draft: str, complaints: Sequence[str]) -> Request[T]:
         """The request for a draft that mends an earlier one."""
         more = {"draft": draft, "complaints": "\n".join(f"- {complaint}" for complaint in complaints)}
         return replace(self, material={**self.material, **more}, less={**self.less, **more})
 
     def messages(self) -> tuple[Message, ...]:
-        return self.meta_prompt.messages(self.material, self.max_words)
+        return self.meta_prompt.messages(self.material, self.max_words, self.max_rules)
 
 
-async def ask(model: Model, request: Request) -> Draft | None:
-    """One draft, or None where the model would change nothing.
+async def ask(model: Model, request: Request[Draft | None]) -> Draft | None:
+    """One draft, or None where the model would change nothing. Raises as `answer`."""
+    draft, spent = await answer(model, request)
+    return draft and replace(draft, usage=spent)
+
+
+async def answer(model: Model, request: Request[T]) -> tuple[T, Usage]:
+    """What is made of the model's reply, and what it cost.
 
     A reply that can not be used is answered with a complaint, once. Raises `ModelError` after that, and at once where
     asking again would not help.
@@ -107,16 +114,14 @@ async def ask(model: Model, request: Request) -> Draft | None:
     try:
         reply = await model.complete(request.messages(), repeat=request.repeat)
         spent = reply.usage
-        draft = request.read(reply_text(reply))
+        return request.read(reply_text(reply)), spent
     except ModelError as error:
         if error.kind not in _SECOND_TRY or isinstance(error, SystemicError):
             raise
         complaint = f"- {error}"
         again = replace(request, material={**request.less, "complaints": complaint})
         reply = await model.complete(again.messages(), repeat=request.repeat)
-        spent += reply.usage
-        draft = request.read(reply_text(reply))
-    return draft and replace(draft, usage=spent)
+        return request.read(reply_text(reply)), spent + reply.usage
 
 
 def reply_text(reply: Reply) -> str:
@@ -135,6 +140,15 @@ async def gather(asked: Sequence[Coroutine[Any, Any, Draft | None]]) -> list[Dra
     A `ModelError` costs its own draft; the first one is raised where no call came to a result, and at once where the
     endpoint refuses everybody. All other errors are raised.
     """
+    drafts: dict[str, Draft] = {}
+    for draft in await together(asked):
+        if draft is not None:
+            drafts.setdefault(draft.prompt.digest, draft)
+    return list(drafts.values())
+
+
+async def together(asked: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """What came of concurrent calls, in the order of asking, without those that failed; raises as `gather`."""
     results = await asyncio.gather(*asked, return_exceptions=True)
     errors = [result for result in results if isinstance(result, BaseException)]
     for error in errors:
@@ -142,11 +156,7 @@ async def gather(asked: Sequence[Coroutine[Any, Any, Draft | None]]) -> list[Dra
             raise error
     if errors and len(errors) == len(results):
         raise errors[0]
-    drafts: dict[str, Draft] = {}
-    for result in results:
-        if isinstance(result, Draft):
-            drafts.setdefault(result.prompt.digest, result)
-    return list(drafts.values())
+    return [result for result in results if not isinstance(result, BaseException)]
 
 
 def repeat_index(seed: int, draft: int) -> int:

@@ -16,10 +16,10 @@ from promptlearn.errors import ModelError
 from promptlearn.models.base import Model
 from promptlearn.models.structured import parse_tagged
 from promptlearn.proposing.base import Brief
-from promptlearn.proposing.material import fewer, focus, material, room, stated
+from promptlearn.proposing.material import fewer, material, room, shares, stated
 from promptlearn.proposing.meta import MetaPrompt, Request, ask, gather, repeat_index
 from promptlearn.proposing.wording import normalised, says
-from promptlearn.records import Draft, Prompt
+from promptlearn.records import Draft, FailureMode, Prompt
 
 _LEAST_WORDS = 5
 _SHINGLE = 8
@@ -52,13 +52,14 @@ class RewriteProposer:
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
         if not brief.modes and not brief.reviews:
             return []
-        return await gather([ask(self._model, self._request(brief, i)) for i in range(count)])
+        groups = [modes for share in shares(brief, count) for modes in share]
+        return await gather([ask(self._model, self._request(brief, groups[i], i)) for i in range(count)])
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
-        return await ask(self._model, self._request(brief, 0).after(draft.prompt.text, violations))
+        modes = brief.groups[0] if brief.groups else brief.modes
+        return await ask(self._model, self._request(brief, modes, 0).after(draft.prompt.text, violations))
 
-    def _request(self, brief: Brief, draft: int) -> Request:
-        modes = focus(brief.modes, draft)
+    def _request(self, brief: Brief, modes: Sequence[FailureMode], draft: int) -> Request[Draft | None]:
         whole = {"prompt": stated(brief.parent)}
         return Request(
             self._meta_prompt,

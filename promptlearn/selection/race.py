@@ -4,7 +4,7 @@ A race only decides; it runs nothing. It says which scores it wants next, is tol
 candidate. Rows are taken in one fixed order, a decision reads complete blocks only, and chance has no part in it, so
 the same scores give the same decisions (invariant 8).
 
-Three rules end a candidate's race:
+Five rules end a candidate's race:
 
 * *accepted*: at any look, the evidence that it is better than the incumbent reaches 2m/alpha for m candidates (see
   `stats.Evidence`), or, after the last row, a one-sided exact test falls below alpha/2m. A candidate that is no better
@@ -13,6 +13,8 @@ Three rules end a candidate's race:
 * *rejected*: the evidence that it is worse reaches `HOPELESS`, or winning every row that is left would not be enough;
 * *undecided*: it is unlikely to be proven on the rows that are left (conditional power below `FUTILE`, Lan et al.
   1982), so they are better spent on its descendants;
+* *behind a proven one*: its mean is more than `BEHIND` standard errors below that of a candidate which is proven
+  already;
 * *halved*: at the end of a phase only the better half of the candidates goes on (sequential halving, Karnin et al.
   2013), so that rows are spent where they decide most.
 
@@ -34,6 +36,7 @@ FUTILE = 0.2
 """Chance of being proven in the end, below which a race is not worth its rows."""
 OPTIMISM = 0.5
 """Standard errors above the mean difference so far at which the rows to come are expected to lie."""
+BEHIND = 1.0
 UNRELIABLE = 0.2
 """Share of its rows that a candidate may fail on while the incumbent does not."""
 BLOCK = 8
@@ -104,6 +107,12 @@ class Runner:
     def mean(self) -> float:
         return sum(self.own) / len(self.own) if self.own else 0.0
 
+    @property
+    def variance(self) -> float:
+        """Of the mean; one row of each kind is added, so that a few equal scores are no certainty."""
+        n, mean = len(self.own) + 2, (sum(self.own) + 1) / (len(self.own) + 2)
+        return (sum((score - mean) ** 2 for score in [*self.own, 0.0, 1.0])) / n**2
+
 
 class Race:
     """Candidates (digest → tokens) against `incumbent` on `rows` (example ids in the fixed order)."""
@@ -156,6 +165,7 @@ class Race:
                     runner.observe(*pair)
         self._position += count
         self._prove()
+        self._drop_behind()
         self._drop_hopeless()
         if self._position in self._phase_ends and self._position < len(self._rows):
             self._halve()
@@ -172,6 +182,15 @@ class Race:
             if runner.ended is None:
                 reached = runner.better.value >= self._bound
                 runner.proven = runner.proven or reached or (last and runner.p_value() <= self._level)
+
+    def _drop_behind(self) -> None:
+        """Rows that would tell how far a proven candidate is ahead teach more in the next round."""
+        alive = [runner for runner in self._runners if runner.ended is None]
+        best = min((runner for runner in alive if runner.proven), key=_rank, default=None)
+        for runner in alive:
+            if best is not None and best.mean - runner.mean > BEHIND * sqrt(best.variance + runner.variance):
+                runner.open, runner.proven = runner.worse.value < HOPELESS, False
+                runner.ended = f"behind {best.digest[:8]}, which is better than the incumbent"
 
     def _drop_hopeless(self) -> None:
         left = len(self._rows) - self._position

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptlearn.feedback import JudgedRow, failure_modes
+from promptlearn.feedback import JudgedRow, failure_modes, mistakes
 from promptlearn.records import Example, FailureMode, Rollout, Verdict
 from promptlearn.tokens import estimate_tokens
 
@@ -147,3 +147,32 @@ def test_all_modes_together_stay_within_the_budget(rows: list[tuple[str, str, st
     assert tokens(modes) <= budget
     assert modes == failure_modes(judged, budget)
     assert len({mode.examples[0] for mode in modes}) == len(modes)
+
+
+def odd(number: int) -> JudgedRow:
+    """A row whose critique says what no other one says."""
+    return row(number, wrong(f"zyx{number} was not qwe{number} as uvw{number} asks " * 8), expected=None)
+
+
+def test_what_fits_one_request_is_one_group() -> None:
+    rows = [row(i, wrong("expected `shipping`, got `other`")) for i in range(8)]
+    found = mistakes(rows, 2000, "s")
+    assert found.groups == (failure_modes(rows, 2000),)
+    assert found.modes == found.groups[0]
+
+
+@pytest.mark.parametrize("count", [3, 30, 300])
+def test_a_larger_batch_is_dealt_out_and_nothing_of_it_is_left_out(count: int) -> None:
+    found = mistakes([odd(i) for i in range(count)], 2000, "s")
+    assert {id_ for mode in found.modes for id_ in mode.examples} == {f"e{i}" for i in range(count)}
+    assert all(tokens(group) <= 2000 and all(mode.evidence for mode in group) for group in found.groups)
+    assert len(found.groups) <= max(1, 2 * count**0.5)
+    assert found == mistakes([odd(i) for i in range(count)], 2000, "s")
+
+
+def test_the_chance_of_something_new_falls_as_critiques_repeat_each_other() -> None:
+    """Good 1953."""
+    same = [row(i, wrong("expected `shipping`, got `other`")) for i in range(6)]
+    assert mistakes(same, 2000, "s").unseen == 0
+    assert mistakes([*same, odd(7), odd(8)], 2000, "s").unseen == 0.25
+    assert mistakes([], 2000, "s").unseen == 1

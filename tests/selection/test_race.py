@@ -86,6 +86,15 @@ def test_the_incumbent_rests_once_every_candidate_alive_is_proven_better() -> No
     assert asked == [True, True, False, False, False]
 
 
+def test_what_is_plainly_behind_a_proven_candidate_runs_no_further() -> None:
+    table: Table = {"inc": [0.0] * 90, "a": [1.0] * 90, "b": [float(i % 3 == 0) for i in range(90)]}
+    (first, second), spent = run(table)
+    assert first.outcome == "accepted"
+    assert second.outcome == "undecided"
+    assert second.reason.startswith("behind a, which is better than the incumbent")
+    assert spent <= 4 * BLOCK
+
+
 def test_a_worse_candidate_is_dropped_before_the_rows_end() -> None:
     rng = np.random.default_rng(4)
     table = {"inc": [1.0] * 100, "bad": noise(rng, 100, 0.3)}
