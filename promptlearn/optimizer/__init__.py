@@ -179,7 +179,12 @@ class Optimizer:
         later = Outcome(read=outcome.read, costs=outcome.costs)
         reader = self._reader(round.number, later)
         decisions, spent = await run_race(
-            incumbent, [winner], self._problem.dataset.validation, self._settings.alpha, reader
+            incumbent,
+            [winner],
+            self._problem.dataset.validation,
+            self._settings.alpha,
+            reader,
+            f"{self._settings.seed}/rematch/{round.number}",
         )
         won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
         reason = f"{won.reason}; meets the new incumbent {incumbent.digest[:8]} next"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 from promptlearn.contract import learned_tokens
 from promptlearn.errors import BudgetSpent
@@ -18,11 +19,17 @@ async def run_race(
     validation: Sequence[Example],
     alpha: float,
     reader: Reader,
+    chance: str,
 ) -> tuple[list[Decision], BudgetSpent | None]:
     """One decision per candidate; with the error where the budget ended the race, because what it has proven so far
     counts.
+
+    The rows that the incumbent has run come first, in another order in each race (by `chance`): where all races began
+    with the same few rows, an incumbent that was lucky on them would turn away every candidate there.
     """
-    by_id = {example.id: example for example in validation}
+    known = [example for example in validation if reader.has("validation", (incumbent.digest, example.id))]
+    Random(chance).shuffle(known)  # noqa: S311 - no secret
+    by_id = {example.id: example for example in [*known, *validation]}
     by_digest = {candidate.digest: candidate for candidate in [incumbent, *candidates]}
     lengths = {candidate.digest: learned_tokens(candidate.prompt) for candidate in candidates}
     race = Race(incumbent.digest, lengths, list(by_id), alpha)

@@ -233,7 +233,12 @@ class Round:
         self.outcome.raced.extend(candidates)
         by_digest = {candidate.digest: candidate for candidate in candidates}
         decisions, spent = await run_race(
-            self.view.incumbent, candidates, self._problem.dataset.validation, self._settings.alpha, self._reader
+            self.view.incumbent,
+            candidates,
+            self._problem.dataset.validation,
+            self._settings.alpha,
+            self._reader,
+            f"{self._settings.seed}/race/{self.number}",
         )
         for decision in decisions:
             candidate = by_digest[decision.candidate]

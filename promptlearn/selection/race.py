@@ -1,8 +1,8 @@
 """The race: candidates against the incumbent on validation rows, one block of rows after another.
 
 A race only decides; it runs nothing. It says which scores it wants next, is told them, and ends with one decision per
-candidate. Rows are taken in one fixed order, a decision reads complete blocks only, and chance has no part in it, so
-the same scores give the same decisions (invariant 8).
+candidate. Rows are taken in the order in which they are given, a decision reads complete blocks only, and chance has no
+part in it, so the same scores give the same decisions (invariant 8).
 
 Five rules end a candidate's race:
 
@@ -34,7 +34,7 @@ from promptlearn.selection.stats import Evidence, one_sided_p, paired_test
 HOPELESS = 10.0
 FUTILE = 0.2
 """Chance of being proven in the end, below which a race is not worth its rows."""
-OPTIMISM = 0.5
+OPTIMISM = 1.0
 """Standard errors above the mean difference so far at which the rows to come are expected to lie."""
 BEHIND = 1.0
 UNRELIABLE = 0.2
