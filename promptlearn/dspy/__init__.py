@@ -1,0 +1,14 @@
+"""For those who write their programs with DSPy: promptlearn's search as a teleprompter, and its judges as metrics.
+
+    from promptlearn.dspy import PromptLearn, as_metric
+
+    learned = PromptLearn(metric, task_calls=400).compile(program, trainset=train, valset=val)
+
+`teleprompter` compiles, `metrics` translates between judges and metrics. Importing this package imports DSPy and
+switches its disk cache off, which is pickle. What runs programs is `programs/dspy_module.py`.
+"""
+
+from promptlearn.dspy.metrics import MetricJudge, as_metric
+from promptlearn.dspy.teleprompter import PromptLearn, load_prompt
+
+__all__ = ["MetricJudge", "PromptLearn", "as_metric", "load_prompt"]

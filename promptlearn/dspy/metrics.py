@@ -1,0 +1,159 @@
+"""Judges and DSPy metrics, each as the other.
+
+Knows verdicts and predictions; knows nothing about searches. A metric that raises, and a judge that comes to no
+verdict, have judged nothing: that is an error on both sides, and never a zero (invariant 4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any
+
+from promptlearn.errors import ModelError
+from promptlearn.judging import Judge, open_judge
+from promptlearn.judging.finding import found, not_judged, raised
+from promptlearn.models.base import Model
+from promptlearn.programs.dspy_lm import load_dspy
+from promptlearn.programs.dspy_module import DspyProgram, Passed
+from promptlearn.records import Example, Failure, Json, Rollout, Verdict, as_text, fingerprint
+
+PASS_AT = 0.5
+"""Score from which on a judgement counts as passed for those who want yes or no, where the judge does not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricJudge:
+    """A DSPy metric as a judge of what a `DspyProgram` does.
+
+    The metric takes two to five arguments, `(gold, pred, trace, pred_name, pred_trace)`; it gets a trace only for
+    feedback on single predictors, because many metrics are stricter where there is one. A number, a bool, or a
+    `dspy.Prediction` (or dict) with `score` and `feedback` is a verdict; scores are 0 to 1. Of a program with
+    several predictors, a metric that takes `pred_name` is asked about each that was called, so that the critique says
+    which of them is to blame.
+    """
+
+    metric: Callable[..., Any]
+    program: DspyProgram
+    golds: Mapping[str, Any]
+    """Example id → the `dspy.Example` that it was made of."""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", getattr(self.metric, "__name__", type(self.metric).__name__))
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        if (unreadable := rollout.evidence.get("unreadable")) is not None:
+            return found(self.name, rollout, 0.0, f"the reply could not be read: {unreadable}", label="unreadable")
+        try:
+            return await asyncio.to_thread(self._judge, self.golds[example.id], self.program.passed(rollout), rollout)
+        except Exception as error:
+            return not_judged(self.name, rollout, raised(error))
+
+    def _judge(self, gold: Any, passed: Passed, rollout: Rollout) -> Verdict:
+        score, words = _read(self._ask(gold, passed.prediction, None, None, None))
+        if len(self.program.predictors) > 1 and _arity(self.metric) >= 5:
+            words = "\n".join([*([words] if words else []), *self._blames(gold, passed)])
+        if not 0.0 <= score <= 1.0:
+            message = f"{self.name} returned {score}; promptlearn's scores are 0 to 1"
+            return not_judged(self.name, rollout, Failure("program", message))
+        return found(self.name, rollout, score, words or f"scored {score:g}")
+
+    def _blames(self, gold: Any, passed: Passed) -> list[str]:
+        """What the metric says about each predictor that was called, where it says something."""
+        trace = list(passed.trace)
+        said = {}
+        for predictor, inputs, prediction in trace:
+            name = passed.predictors[id(predictor)]
+            step = [(predictor, inputs, prediction)]
+            _, words = _read(self._ask(gold, passed.prediction, trace, name, step))
+            if words:
+                said[name] = f"{name}: {words}"
+        return list(said.values())
+
+    def _ask(self, *arguments: Any) -> Any:
+        return self.metric(*arguments[: _arity(self.metric)])
+
+
+def as_metric(
+    judge: Judge | str,
+    *,
+    answer: str | None = None,
+    expected: str | None = None,
+    labels: Sequence[str] = (),
+    model: Model | None = None,
+    **options: Json,
+) -> Callable[..., Any]:
+    """A judge (or its name, with its options) as a DSPy metric, for any optimizer of DSPy's and for `dspy.Evaluate`.
+
+        metric = as_metric("label_set", labels=["billing", "shipping"])
+        dspy.GEPA(metric, …)
+
+    `answer` names the output field that is judged, by default the only one (else all, as JSON); `expected` the label of
+    the gold example, by default likewise. Returns `dspy.Prediction(score, feedback)`; where DSPy asks with a trace and
+    no predictor's name, as bootstrapping does, whether it passed. Raises ModelError where nothing could be judged.
+    """
+    opened = open_judge(judge, options, labels=labels, model=model) if isinstance(judge, str) else judge
+
+    def metric(gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None) -> Any:
+        inputs = {key: _json(value) for key, value in gold.inputs().items()}
+        wanted = _one({key: _json(value) for key, value in gold.labels().items()}, expected)
+        example = Example(fingerprint(inputs), inputs, wanted)
+        output = _one({key: _json(value) for key, value in pred.items()}, answer)
+        verdict = _finish(opened.judge(example, Rollout("", example.id, as_text(output))))
+        if verdict.score is None:
+            raise ModelError(verdict.error.kind if verdict.error else "unparseable", f"{opened.name}: not judged")
+        if trace is not None and pred_name is None:
+            return verdict.score >= PASS_AT if verdict.passed is None else verdict.passed
+        words = " ".join(filter(None, (verdict.explanation, verdict.suggestion)))
+        return load_dspy().Prediction(score=verdict.score, feedback=words)
+
+    metric.__name__ = opened.name
+    return metric
+
+
+def _read(said: Any) -> tuple[float, str]:
+    """Score and words of what a metric returned. Raises what is none."""
+    if hasattr(said, "score") or (isinstance(said, Mapping) and "score" in said):
+        return float(said["score"]), str(said["feedback"] or "") if "feedback" in said else ""
+    return float(said), ""
+
+
+def _arity(metric: Callable[..., Any]) -> int:
+    """How many positional arguments a metric takes, five at most (what GEPA gives)."""
+    parameters = inspect.signature(metric).parameters.values()
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return 5
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return min(5, len(positional))
+
+
+def _one(fields: Mapping[str, Json], name: str | None) -> Json:
+    if name is not None:
+        return fields[name]
+    shown = {key: value for key, value in fields.items() if key != "reasoning"}
+    return next(iter(shown.values())) if len(shown) == 1 else (shown or None)
+
+
+def _json(value: Any) -> Json:
+    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
+
+
+def _finish(judging: Any) -> Verdict:
+    """Run a judge to its end, also within a thread or a notebook whose event loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(judging)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(copy_context().run, _run, judging).result()
+
+
+def _run(judging: Any) -> Verdict:
+    verdict: Verdict = asyncio.run(judging)
+    return verdict
