@@ -22,7 +22,7 @@ _FIELD = re.compile(r"\[\[ ## (\w+) ## \]\]\n(.*?)(?=\n\n\[\[|\Z)", re.DOTALL)
 
 
 def field(text: str, name: str) -> str:
-    return dict(_FIELD.findall(text)).get(name, "")
+    return str(dict(_FIELD.findall(text)).get(name, ""))
 
 
 def reply(messages: Sequence[Message]) -> str:
