@@ -84,7 +84,7 @@ def load_run(store: Store, which: str = "latest") -> RunReport:
         baseline=baseline,
         best=best_of(row, decisions, baseline),
         candidates=candidates,
-        usage=_usage(row, candidates, scores, failures),
+        usage=_usage(row, (one.usage for one in candidates), scores, failures),
         test_reads=len(store.reader.test_reads(row.id)),
         events=tuple(store.reader.events(row.id)),
     )
@@ -137,8 +137,14 @@ def _candidates(
     return tuple(report(row.number, row.candidate) for row in rows)
 
 
+def usage_of(store: Store, row: RunRow, candidates: Iterable[CandidateRow]) -> dict[Role, Usage]:
+    """What a run used, by role."""
+    proposing = (one.candidate.usage for one in candidates)
+    return _usage(row, proposing, store.reader.scores(row.id), store.reader.failures(row.id))
+
+
 def _usage(
-    row: RunRow, candidates: Iterable[CandidateReport], scores: Iterable[ScoreRow], failures: Iterable[FailedRow]
+    row: RunRow, proposing: Iterable[Usage], scores: Iterable[ScoreRow], failures: Iterable[FailedRow]
 ) -> dict[Role, Usage]:
     """By role: as the result counts it, or summed up from what is stored so far."""
     counted = value_at(row.result, "usage")
@@ -151,5 +157,5 @@ def _usage(
     return {
         "task": sum((found.usage for found in failures), Usage()),
         "judge": sum((found.usage for found in scores), Usage()),
-        "meta": sum((found.usage for found in candidates), Usage()),
+        "meta": sum(proposing, Usage()),
     }

@@ -73,3 +73,25 @@ class DisputeRow:
     example: str
     first: Verdict
     second: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TotalRow:
+    """What one prompt scored on one split, in sums: enough for a mean and its interval."""
+
+    prompt: str
+    split: Split
+    rollouts: int
+    failed: int
+    scored: int
+    total: float
+    squares: float
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementRow:
+    """One judge beside people: rollouts that both have a score for, and on how many these are close."""
+
+    judge: str
+    pairs: int
+    agreed: int

@@ -16,7 +16,7 @@ from promptlearn.records import Example, Rollout, Split, Verdict
 from promptlearn.store import schema
 from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
-from promptlearn.store.request_rows import CHANGES, CellRow, Change, DisputeRow, JudgeRow
+from promptlearn.store.request_rows import CHANGES, AgreementRow, CellRow, Change, DisputeRow, JudgeRow, TotalRow
 from promptlearn.store.rows import HUMAN, EventRow, ExampleRow, RolloutRow
 
 APART = 0.5
@@ -83,6 +83,25 @@ class Views:
         query = select(of.example, of.score).where(of.run == run, of.prompt == prompt)
         rows = self._all(query if split is None else query.where(of.split == split))
         return {row.example: row.score for row in rows}
+
+    def totals(self, run: str) -> list[TotalRow]:
+        """Each prompt on each split, in sums. Reads an index alone."""
+        of = schema.rollouts.c
+        key = (of.prompt, of.split)
+        sums = (
+            func.count().label("rollouts"),
+            func.sum(of.failed).label("failed"),
+            func.count(of.score).label("scored"),
+            func.sum(of.score).label("total"),
+            func.sum(of.score * of.score).label("squares"),
+        )
+        rows = self._all(select(*key, *sums).where(of.run == run).group_by(*key).order_by(*key))
+        return [
+            TotalRow(
+                row.prompt, row.split, row.rollouts, int(row.failed), row.scored, row.total or 0.0, row.squares or 0.0
+            )
+            for row in rows
+        ]
 
     def rollout(self, run: str, prompt: str, example: str) -> RolloutRow | None:
         of = schema.rollouts.c
@@ -157,6 +176,20 @@ class Views:
             verdict = decode(Verdict, row.first)
             found.append(DisputeRow(verdict.rollout.partition("/")[2], verdict, decode(Verdict, row.second)))
         return found
+
+    def agreement(self, run: str) -> list[AgreementRow]:
+        """How often each judge says what people say."""
+        judged, labelled = schema.verdicts.alias("a"), schema.verdicts.alias("b")
+        a, b = judged.c, labelled.c
+        close = func.sum(case((func.abs(a.score - b.score) < APART, 1), else_=0)).label("agreed")
+        query = (
+            select(a.judge, func.count().label("pairs"), close)
+            .select_from(labelled.join(judged, and_(a.run == b.run, a.rollout == b.rollout)))
+            .where(b.run == run, b.judge.startswith(HUMAN), ~a.judge.startswith(HUMAN))
+            .where(a.score.is_not(None), b.score.is_not(None))
+        )
+        rows = self._all(query.group_by(a.judge).order_by(a.judge))
+        return [AgreementRow(row.judge, int(row.pairs), int(row.agreed)) for row in rows]
 
     def rows(self, run: str) -> dict[str, int]:
         """Split → rollouts so far. Reads an index alone."""

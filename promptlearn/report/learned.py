@@ -1,0 +1,74 @@
+"""What a prompt learned: every rule and demonstration with where it came from and what it is worth (invariant 11)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from promptlearn.records import Effect, as_text
+from promptlearn.report.names import locate
+from promptlearn.report.prompts import prompt
+
+if TYPE_CHECKING:
+    from promptlearn.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a part came from."""
+
+    kind: Literal["example", "verdict", "review"]
+    name: str
+    """As it stands in the record: an example's id, `judge@example`, or a URL or id of a comment."""
+    example: str = ""
+    """Id of the example that it is about; empty for a review."""
+    judge: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One rule or demonstration of a prompt."""
+
+    kind: Literal["rule", "demonstration"]
+    text: str
+    origins: tuple[Origin, ...]
+    """Empty: the user wrote it."""
+    effect: Effect | None
+    """None: not measured."""
+    is_new: bool
+    """Whether the baseline lacks it."""
+
+
+def parts(store: Store, run: str, version: str | int = "best") -> tuple[Part, ...]:
+    """The rules, then the demonstrations, of a version. Raises `UsageError` naming versions."""
+    found = locate(store, run, version)
+    learned, first = prompt(store, found.run, found.digest), prompt(store, found.run, "baseline")
+    known = {rule.text for rule in first.rules} | {_shown(demo.inputs, demo.output) for demo in first.demonstrations}
+    rules = [
+        Part("rule", rule.text, tuple(origin(name) for name in rule.sources), rule.effect, rule.text not in known)
+        for rule in learned.rules
+    ]
+    demos = [
+        Part(
+            "demonstration",
+            _shown(demo.inputs, demo.output),
+            (Origin("example", demo.source, demo.source),) if demo.source else (),
+            demo.effect,
+            _shown(demo.inputs, demo.output) not in known,
+        )
+        for demo in learned.demonstrations
+    ]
+    return (*rules, *demos)
+
+
+def origin(name: str) -> Origin:
+    """What a source's name means."""
+    if "://" in name:
+        return Origin("review", name)
+    judge, at, example = name.partition("@")
+    return Origin("verdict", name, example, judge) if at else Origin("example", name, name)
+
+
+def _shown(inputs: object, output: str) -> str:
+    values = inputs.values() if hasattr(inputs, "values") else ()
+    return " / ".join(as_text(value) for value in values) + f" → {output}"
