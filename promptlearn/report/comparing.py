@@ -110,11 +110,14 @@ def cost_curve(store: Store, run: str) -> tuple[CostPoint, ...]:
         if point.outcome not in ("baseline", "accepted") or point.stage not in ("baseline", "race", "prune"):
             continue
         mean = point.incumbent.mean if point.incumbent else None
-        curve.append(_cost_point(point.number, sum((u for n, u in costs if n <= point.number), Usage()), mean))
+        curve.append(
+            _cost_point(point.number, sum((used for number, used in costs if number <= point.number), Usage()), mean)
+        )
     if points and costs:
         last = points[-1].incumbent
-        curve.append(_cost_point(costs[-1][0], sum((u for _, u in costs), Usage()), last.mean if last else None))
-    return tuple(curve)
+        everything = sum((used for _, used in costs), Usage())
+        curve.append(_cost_point(costs[-1][0], everything, last.mean if last else None))
+    return tuple(dict.fromkeys(curve))
 
 
 def pair(run: str, against: str, new: Mapping[str, float | None], old: Mapping[str, float | None]) -> Pair:
