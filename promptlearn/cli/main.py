@@ -27,6 +27,7 @@ from promptlearn.cli import (
     github_serve,
     judge,
     judge_noise,
+    judge_people,
     look,
     models,
     run,
@@ -63,6 +64,7 @@ feedback_take.register(feedback.app)
 feedback_classify.register(feedback.app)
 app.add_typer(feedback.app, name="feedback")
 judge_noise.register(judge.app)
+judge_people.register(judge.app)
 app.add_typer(judge.app, name="judge")
 
 

@@ -4,6 +4,8 @@ Knows records, templates and the Model protocol; knows no endpoint, store or bud
 (invariant 9): secrets are taken out, long texts are cut with a mark, and each text stands in a fence of its own.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -117,13 +119,21 @@ class LLMJudge:
             self._add_evidence(material, rollout)
         nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")
         values: dict[str, Json] = {key: fence(text, nonce, key) for key, text in material.items()}
-        values["labels"] = list(self.file.labels)
-        if "criteria" in self.file.inputs:
-            values["criteria"] = self._criteria
+        values |= self.settings
         return (
             Message("system", render(self.file.system, values, f"judge {self.name}, system").strip()),
             Message("user", render(self.file.user, values, f"judge {self.name}, user").strip()),
         )
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """What the templates may say beside the material."""
+        found: dict[str, Json] = {"labels": list(self.file.labels)}
+        return found | {"criteria": self._criteria} if "criteria" in self.file.inputs else found
+
+    def with_file(self, file: JudgeFile, model: Model) -> LLMJudge:
+        """The same judge with another question, put to another model."""
+        return LLMJudge(file, model, self.options, self._secrets)
 
     @property
     def _criteria(self) -> str:

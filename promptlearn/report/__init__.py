@@ -21,6 +21,7 @@ prompt of a run: `baseline`, `best`, a candidate's number, or the beginning of a
 
 from promptlearn.report.bands import Band
 from promptlearn.report.comparing import Arm, Comparison, CostPoint, Pair, compare_runs, cost_curve
+from promptlearn.report.examinations import Examined, examination_history, examinations, human_labels
 from promptlearn.report.examples import ExampleReport, examples
 from promptlearn.report.failures import Critique, FailureReport, ModeReport, critiques, failure_modes
 from promptlearn.report.family import Edge, Family, Node, family
@@ -50,6 +51,7 @@ __all__ = [
     "CostPoint",
     "Critique",
     "Edge",
+    "Examined",
     "ExampleDetail",
     "ExampleReport",
     "FailureReport",
@@ -83,11 +85,14 @@ __all__ = [
     "diff",
     "disagreements",
     "events",
+    "examination_history",
+    "examinations",
     "example_detail",
     "examples",
     "failure_modes",
     "family",
     "find_version",
+    "human_labels",
     "judge_errors",
     "judges",
     "lineage",

@@ -1,0 +1,140 @@
+"""People's labels: from a table, from a run's human verdicts, or from what was settled in the store.
+
+Knows tables, the store and the words that people use for pass and fail; asks no judge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from promptlearn.dataset.rows import Row, open_table
+from promptlearn.dataset.values import to_json
+from promptlearn.errors import DataError
+from promptlearn.job import Job
+from promptlearn.judging import Judge, LLMJudge
+from promptlearn.records import Example, Json, Rollout, Verdict, fingerprint
+from promptlearn.store import Store
+from promptlearn.store.judge_rows import HumanLabel
+
+PASS, FAIL = "pass", "fail"
+_WORDS = {
+    **dict.fromkeys(("pass", "passed", "yes", "true", "good", "right", "ok", "accept"), PASS),
+    **dict.fromkeys(("fail", "failed", "no", "false", "bad", "wrong", "reject"), FAIL),
+}
+_LABEL_COLUMNS = ("label", "human_label", "score", "passed")
+_WHY_COLUMNS = ("explanation", "why", "comment", "reason")
+
+
+def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str | None, judge: str) -> list[HumanLabel]:
+    """The rows of a table with the columns `output` and `label` (or `score`, `passed`), and `explanation` where given.
+
+    What the output answered stands in the configuration's own columns (`columns`: variable → column, and `expected`),
+    or `example` names a row of the job's data by its id. Raises `DataError` naming file, row and column.
+    """
+    table = open_table(path)
+    label = _one_of(table.columns, _LABEL_COLUMNS)
+    if label is None or "output" not in table.columns:
+        raise DataError(f"{path}: labels need the columns output and label; it has {', '.join(table.columns)}")
+    known = {example.id: example for example in job.dataset.examples}
+    found = []
+    for row in table.rows:
+        cells = _cells(row, path)
+        if cells.get(label) in (None, ""):
+            continue
+        example = _example(cells, row, known, columns, expected, path)
+        why = _one_of(table.columns, _WHY_COLUMNS)
+        found.append(
+            HumanLabel(
+                example,
+                Rollout("human", example.id, str(cells.get("output") or "")),
+                str(cells[label]),
+                str(cells.get(why or "") or ""),
+                str(cells.get("person") or ""),
+                judge,
+            )
+        )
+    if not found:
+        raise DataError(f"{path}: no row has a {label}")
+    return found
+
+
+def run_labels(store: Store, run: str, judge: str) -> list[HumanLabel]:
+    """The verdicts of kind `human` that a run's rollouts have, with what they are about."""
+    examples = {row.example.id: row.example for row in store.reader.examples(run, None)}
+    found: list[HumanLabel] = []
+    for digest in store.reader.candidate_digests(run).values():
+        said = [verdict for verdict in store.reader.verdicts(run, digest, None) if verdict.kind == "human"]
+        rollouts = {row.rollout.id: row.rollout for row in store.reader.rollouts(run, digest, None)} if said else {}
+        found += [_from_verdict(verdict, rollouts[verdict.rollout], examples, judge) for verdict in said]
+    return found
+
+
+def latest(labels: Iterable[HumanLabel]) -> list[HumanLabel]:
+    """One label per output: of several, the last."""
+    return list({label.item: label for label in labels}.values())
+
+
+def categories(judge: Judge, labels: Sequence[HumanLabel]) -> tuple[str, ...]:
+    """What both sides are compared on: the judge's labels where people use them all the time, else pass and fail."""
+    own = tuple(judge.file.labels) if isinstance(judge, LLMJudge) else ()
+    names = {name.casefold() for name in own}
+    return own if own and all(label.label.strip().casefold() in names for label in labels) else (PASS, FAIL)
+
+
+def category(label: HumanLabel, judge: Judge, among: Sequence[str]) -> str:
+    """A person's label as one of the categories. Raises `DataError` for a word that means none of them."""
+    said = label.label.strip().casefold()
+    for name in among:
+        if name.casefold() == said:
+            return name
+    if isinstance(judge, LLMJudge):
+        scores = {name.casefold(): score for name, score in judge.file.labels.items()}
+        if said in scores:
+            return PASS if scores[said] >= judge.file.pass_at else FAIL
+    if said in _WORDS:
+        return _WORDS[said]
+    try:
+        return PASS if float(said) >= 0.5 else FAIL
+    except ValueError:
+        own = f", or one of {', '.join(judge.file.labels)}" if isinstance(judge, LLMJudge) and judge.file.labels else ""
+        raise DataError(
+            f"the label {label.label!r} of example {label.example.id} means nothing to judge {judge.name}; possible: "
+            f"pass, fail, a score from 0 to 1{own}"
+        ) from None
+
+
+def _cells(row: Row, path: Path) -> dict[str, Json]:
+    try:
+        return {name: to_json(value) for name, value in row.cells.items()}
+    except ValueError as error:
+        raise DataError(f"{path}: {row.place}: a cell {error}") from None
+
+
+def _example(
+    cells: Mapping[str, Json],
+    row: Row,
+    known: Mapping[str, Example],
+    columns: Mapping[str, str],
+    expected: str | None,
+    path: Path,
+) -> Example:
+    if (id := cells.get("example")) is not None:
+        if str(id) not in known:
+            raise DataError(f"{path}: {row.place}: column 'example': no row of the data has the id {id!r}")
+        return known[str(id)]
+    missing = [column for column in columns.values() if column not in cells]
+    if missing:
+        raise DataError(f"{path}: {row.place}: no column {missing[0]!r}; give the inputs, or the row's id as `example`")
+    inputs = {name: cells[column] for name, column in columns.items()}
+    return Example(fingerprint(inputs), inputs, cells.get(expected) if expected else None)
+
+
+def _from_verdict(verdict: Verdict, rollout: Rollout, examples: Mapping[str, Example], judge: str) -> HumanLabel:
+    word = verdict.label or (PASS if verdict.passed else None) or ("" if verdict.score is None else str(verdict.score))
+    example = examples.get(rollout.example) or Example(rollout.example, {})
+    return HumanLabel(example, rollout, word or FAIL, verdict.explanation, verdict.source, judge)
+
+
+def _one_of(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    return next((name for name in wanted if name in columns), None)

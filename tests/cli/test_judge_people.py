@@ -1,0 +1,152 @@
+"""`promptlearn judge calibrate` and `align`: people's labels from a table, a run and the store."""
+
+import asyncio
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from shop import write_shop
+
+from promptlearn.cli.main import execute
+from promptlearn.judging import load_judge_file
+from promptlearn.records import Example, Rollout, Verdict
+from promptlearn.store import open_store
+from promptlearn.store.judge_rows import HumanLabel
+
+NAMES_PRICE, NO_PRICE = "It is 5 euro.", "Thank you for asking."
+WHY = "an answer has to name the price"
+
+
+def said(label: str) -> str:
+    return json.dumps({"explanation": "polite enough" if label == "kept" else "no price", "label": label})
+
+
+def shop(folder: Path) -> Path:
+    """A judge model that passes everything until its prompt speaks of the price, and then looks for it."""
+    changes: dict[str, Any] = {
+        "models": {"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"},
+        "judges": [{"use": "criterion", "options": {"criteria": "Be polite."}}],
+        "search": {"rounds": 2, "drafts": 2},
+    }
+    write_shop(folder, **changes)
+    rules = [
+        {"when": r"(?s)\Asystem: .*name the price.*<<<DATA output \w+>>>\nThank you", "reply": said("broken")},
+        {"when": r"(?s)\Asystem: .*<<<DATA", "reply": said("kept")},
+    ]
+    (folder / "judge.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    with (folder / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["message", "output", "label", "explanation"])
+        for number in range(120):
+            good = number % 3 > 0
+            answer = NAMES_PRICE if good else NO_PRICE
+            writer.writerow([f"What is item {number}?", answer, "kept" if good else "broken", "" if good else WHY])
+    return folder
+
+
+def test_calibrate_says_how_far_a_judge_agrees_and_where_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    assert execute(["judge", "calibrate", "--labels", "labels.csv", "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["observed"], found["kappa"]) == (120, pytest.approx(2 / 3), pytest.approx(0.0))
+    assert found["confusion"]["broken"] == {"kept": 40, "not_applicable": 0, "broken": 0}
+    first = found["disagreements"][0]
+    assert (first["human"], first["human_words"]) == ("broken", WHY)
+    assert (first["judge"], first["judge_words"]) == ("kept", "polite enough")
+    with open_store(create=False) as store:
+        (kept,) = store.judges.items("agreement", "criterion")
+        assert kept.body == found
+    assert execute(["judge", "calibrate", "--labels", "labels.csv", "-q", "--show", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "Cohen's kappa 0.00, 95 % interval" in out
+    assert f"a person says broken: {WHY}" in out
+    assert "39 more disagreements" in out
+
+
+def test_a_word_that_was_settled_in_the_store_counts_more_than_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    example = Example("e", {"message": "What is item 0?"})
+    label = HumanLabel(example, Rollout("human", "e", NO_PRICE), "kept", "on second thought", "kim", "criterion")
+    with open_store() as store:
+        asyncio.run(store.judges.label([label]))
+    assert execute(["judge", "calibrate", "--labels", "labels.csv", "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], len(found["disagreements"])) == (120, 39)
+
+
+def test_verdicts_that_people_gave_on_a_run_are_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    assert execute(["eval", "--json", "-q"]) == 0
+    run = json.loads(capsys.readouterr().out)["run_id"]
+    with open_store() as store:
+        rows = store.reader.rollouts(run)[:4]
+        human = [Verdict("human", row.rollout.id, passed=False, explanation="no", kind="human") for row in rows]
+        asyncio.run(store.add_verdicts(run, human))
+    assert execute(["judge", "calibrate", "--run", run, "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["labels"], found["confusion"]["fail"]["pass"]) == (4, ["pass", "fail"], 4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "no labels: name a table with --labels"),
+        (["--labels", "tickets.csv"], "labels need the columns output and label"),
+        (["--labels", "odd.csv"], "the label 'meh' of example"),
+        (["--labels", "labels.csv", "--judge", "tone"], "no judge 'tone'"),
+    ],
+)
+def test_what_can_not_be_compared_says_why(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    Path("odd.csv").write_text("message,output,label\nWhat?,Fine.,meh\n", encoding="utf-8")
+    assert execute(["judge", "calibrate", "-q", *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_align_learns_the_judge_s_prompt_and_proves_it_on_held_out_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariants 3, 5 and 7 hold for a judge's prompt as for any other."""
+    monkeypatch.chdir(shop(tmp_path))
+    assert execute(["judge", "align", "--labels", "labels.csv", "--json", "-q", "--to", "price.yaml"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    before, after = found["held_out"]["before"], found["held_out"]["after"]
+    assert found["decision"] == "improved"
+    assert before["n"] == after["n"] == found["result"]["baseline"]["test"]["n"]
+    assert (before["kappa"], after["kappa"]) == (pytest.approx(0.0), pytest.approx(1.0))
+    assert found["result"]["test_reads"] == 1
+    file = load_judge_file("price.yaml", tmp_path)
+    assert file.version == load_judge_file("criterion").version + 1
+    assert WHY in file.system
+    assert "Be polite." in file.system
+    assert "<<<DATA line" in file.system
+    config = yaml.safe_load(Path("promptlearn.yaml").read_text(encoding="utf-8"))
+    Path("promptlearn.yaml").write_text(yaml.safe_dump(config | {"judges": ["price.yaml"]}), encoding="utf-8")
+    assert execute(["judge", "calibrate", "--labels", "labels.csv", "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["kappa"] == pytest.approx(1.0)
+    with open_store(create=False) as store:
+        assert [check.kind for check in store.judges.items(judge="criterion")] == ["agreement", "alignment"]
+
+
+def test_too_few_labels_teach_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    Path("few.csv").write_text("message,output,label\nWhat?,Fine.,kept\n", encoding="utf-8")
+    assert execute(["judge", "align", "--labels", "few.csv", "-q"]) == 2
+    assert "1 labels are too few" in capsys.readouterr().err
