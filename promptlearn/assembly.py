@@ -212,6 +212,7 @@ def open_role(role: Role, entry: ModelConfig, slots: int) -> Model:
         timeout=entry.timeout,
         slots=slots,
         context=entry.context,
+        adapter=None if entry.adapter is None else Path(entry.adapter),
         price=price,
     )
     return model if entry.batch is None else _batched(model, entry.batch, entry.outage_minutes)

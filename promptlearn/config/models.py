@@ -61,6 +61,8 @@ class ModelConfig(Section):
     """Seconds for one call."""
     context: int = Field(4096, gt=0)
     """Tokens per slot of a local model."""
+    adapter: str | None = None
+    """LoRA adapter of a local model, a GGUF file that `promptlearn tune export` wrote."""
     price: PriceConfig | None = None
     """By default what LiteLLM's table says, for OpenAI's own endpoint and LiteLLM's providers, if LiteLLM is installed.
     Otherwise the cost is unknown, not zero, and `budget.usd` needs it."""

@@ -30,13 +30,15 @@ def open_model(
     timeout: float = 120.0,
     slots: int = 16,
     context: int = 4096,
+    adapter: Path | None = None,
     price: Price | None = None,
 ) -> Model:
     """The model that `name` stands for. Every call is one attempt; retries are in `models.retries`.
 
     `timeout` is in seconds per call. `slots` is how many calls may come at once and `context` the tokens per call of a
-    local model. The API key is read from the environment variable `api_key_env`; for api.openai.com that is
-    OPENAI_API_KEY and for LiteLLM's providers their own, for another endpoint there is none unless it is named.
+    local model, `adapter` a LoRA adapter for it, in GGUF. The API key is read from the environment variable
+    `api_key_env`; for api.openai.com that is OPENAI_API_KEY and for LiteLLM's providers their own, for another endpoint
+    there is none unless it is named.
 
     With a `base_url` every name speaks chat completions to it; `litellm/PROVIDER/NAME` speaks the provider's own
     protocol instead. Without a `price`, OpenAI's models and LiteLLM's providers cost what LiteLLM's table says, if it
@@ -52,7 +54,9 @@ def open_model(
             from promptlearn.models.scripted import load_script
 
             return load_script(Path(rest), sampling)
-        return _local(name, rest, sampling, timeout, slots, context)
+        return _local(name, rest, adapter, sampling, timeout, slots, context)
+    if adapter is not None:
+        raise ConfigError(f"{name}: only local/… models take an adapter; leave it out, or name what serves it")
     if not name.strip() or (base_url is None and not (provider and rest)):
         raise ConfigError(f"model {name!r} is not known: possible are {_POSSIBLE}")
     if provider == "litellm" or (base_url is None and provider != "openai"):
@@ -77,7 +81,9 @@ def _chat(
     return ChatModel(name, url, api_key=key, api_key_env=api_key_env, sampling=sampling, timeout=timeout, price=price)
 
 
-def _local(name: str, file: str, sampling: Sampling, timeout: float, slots: int, context: int) -> Model:
+def _local(
+    name: str, file: str, adapter: Path | None, sampling: Sampling, timeout: float, slots: int, context: int
+) -> Model:
     from promptlearn.models.local import LocalModel
     from promptlearn.models.pull import model_path
 
@@ -85,4 +91,4 @@ def _local(name: str, file: str, sampling: Sampling, timeout: float, slots: int,
         path = model_path(file)
     except UsageError as error:
         raise ConfigError(f"model {name}: {error}") from None
-    return LocalModel(name, path, sampling=sampling, timeout=timeout, slots=slots, context=context)
+    return LocalModel(name, path, adapter=adapter, sampling=sampling, timeout=timeout, slots=slots, context=context)

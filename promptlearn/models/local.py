@@ -63,13 +63,15 @@ class LocalModel(ModelBase):
         name: str,
         path: Path,
         *,
+        adapter: Path | None = None,
         sampling: Sampling = Sampling(),
         timeout: float = TIMEOUT,
         slots: int = 16,
         context: int = 4096,
     ) -> None:
-        """`slots` is the most calls at once, `context` the tokens of prompt and reply together, `timeout` (seconds) is
-        at least TIMEOUT. Raises ConfigError where the file or the package is missing.
+        """`adapter` is a LoRA adapter for the file, in GGUF; with it the model has an identity of its own.
+        `slots` is the most calls at once, `context` the tokens of prompt and reply together, `timeout` (seconds) is at
+        least TIMEOUT. Raises ConfigError where the file or the package is missing.
         """
         if importlib.util.find_spec("xllamacpp") is None:
             raise ConfigError(f"{name} needs llama.cpp: pip install 'promptlearn-optimizer[local]'")
@@ -78,14 +80,16 @@ class LocalModel(ModelBase):
                 f"{name}: there is no file {path}; get one with `promptlearn models pull smollm2-135m-instruct` or"
                 " `promptlearn models pull hf:OWNER/REPO/FILE.gguf`"
             )
-        self._path = path.resolve()
-        super().__init__(name, f"local/{_digest(self._path)[:16]}", sampling, Price(0.0, 0.0))
+        if adapter is not None and not adapter.is_file():
+            raise ConfigError(f"{name}: there is no adapter {adapter}; `promptlearn tune export` writes one")
+        self._weights = Weights(path.resolve(), None if adapter is None else adapter.resolve())
+        super().__init__(name, f"local/{self._weights.digest()}", sampling, Price(0.0, 0.0))
         self._timeout = max(timeout, TIMEOUT)
         self._at_once = calls_at_once(sampling, slots)
         self._need = Need(min(slots, self._at_once + _SPARE_SLOTS), context)
         self._chat: ChatModel | None = None
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
-        _announce(self._path, self._need)
+        _announce(self._weights, self._need)
 
     async def complete(
         self,
@@ -104,13 +108,13 @@ class LocalModel(ModelBase):
         chat, self._chat = self._chat, None
         if chat is not None:
             await chat.close()
-            await asyncio.to_thread(_release, self._path, self)
+            await asyncio.to_thread(_release, self._weights, self)
 
     def _line(self) -> asyncio.Semaphore:
         return self._lines.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(self._at_once))
 
     async def _start(self) -> ChatModel:
-        running = await asyncio.to_thread(_acquire, self._path, self)
+        running = await asyncio.to_thread(_acquire, self._weights, self)
         if self._chat is None:
             self._chat = ChatModel(
                 self._name,
@@ -123,6 +127,18 @@ class LocalModel(ModelBase):
                 connections=self._at_once,
             )
         return self._chat
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """What a server is started with."""
+
+    path: Path
+    adapter: Path | None = None
+
+    def digest(self) -> str:
+        """16 hex digits of the file's digest; behind a `+`, where there is an adapter, 16 of that."""
+        return "+".join(_digest(file)[:16] for file in (self.path, self.adapter) if file is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +161,9 @@ class Running:
 
 
 _lock = threading.Lock()
-_needs: dict[Path, Need] = {}
+_needs: dict[Weights, Need] = {}
 """The most that any model opened so far wants; a server that runs already keeps what it was started with."""
-_running: dict[Path, Running] = {}
+_running: dict[Weights, Running] = {}
 _digests: dict[tuple[Path, int, int], str] = {}
 """(path, size, modification time) → digest, as reading a large file takes seconds."""
 
@@ -160,28 +176,28 @@ def _digest(path: Path) -> str:
     return _digests[key]
 
 
-def _announce(path: Path, need: Need) -> None:
+def _announce(weights: Weights, need: Need) -> None:
     with _lock:
-        known = _needs.get(path, need)
-        _needs[path] = Need(max(known.slots, need.slots), max(known.context, need.context))
+        known = _needs.get(weights, need)
+        _needs[weights] = Need(max(known.slots, need.slots), max(known.context, need.context))
 
 
-def _acquire(path: Path, user: LocalModel) -> Running:
+def _acquire(weights: Weights, user: LocalModel) -> Running:
     """The server of a file, started where it does not run yet. Blocks while the file is loaded."""
     with _lock:
-        if path not in _running:
-            _running[path] = _launch(path, _needs[path])
-        _running[path].users.add(user)
-        return _running[path]
+        if weights not in _running:
+            _running[weights] = _launch(weights, _needs[weights])
+        _running[weights].users.add(user)
+        return _running[weights]
 
 
-def _release(path: Path, user: LocalModel) -> None:
+def _release(weights: Weights, user: LocalModel) -> None:
     with _lock:
-        running = _running.get(path)
+        running = _running.get(weights)
         if running is not None:
             running.users.discard(user)
             if not running.users:
-                del _running[path]
+                del _running[weights]
 
 
 @atexit.register
@@ -191,13 +207,15 @@ def _stop_all() -> None:
         _running.clear()
 
 
-def _launch(path: Path, need: Need) -> Running:
+def _launch(weights: Weights, need: Need) -> Running:
     """Start a server on a free loopback port, silent, and closed to everybody without the key of this process."""
     xllamacpp = _import_quietly()
     key = secrets.token_urlsafe(24)
     params = xllamacpp.CommonParams()
     params.verbosity = -1
-    params.model.path = str(path)
+    params.model.path = str(weights.path)
+    if weights.adapter is not None:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(str(weights.adapter), 1.0)]
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [key]
@@ -212,7 +230,8 @@ def _launch(path: Path, need: Need) -> Running:
         server = xllamacpp.Server(params)
     except (RuntimeError, ValueError, MemoryError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        message = f"llama.cpp can not run {path}: {said}; check that it is a whole GGUF file, or lower `context`"
+        files = " with ".join(str(file) for file in (weights.path, weights.adapter) if file is not None)
+        message = f"llama.cpp can not run {files}: {said}; check that it is a whole GGUF file, or lower `context`"
         raise SystemicError("not_found", message) from None
     return Running(server, server.listening_address, key)
 

@@ -68,6 +68,13 @@ def load(name: str, device: str, cache_dir: Path | None = None) -> tuple[Any, Ch
     return model.to(device), ChatTokenizer(tokenizer), _weights_hash(folder)
 
 
+def load_config(name: str, cache_dir: Path | None = None) -> Any:
+    """The configuration of the model that `name` stands for, of transformers. Raises ConfigError as `load` does."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(_folder(name, cache_dir))
+
+
 def gguf_file(name: str, cache_dir: Path | None = None) -> Path | None:
     """The GGUF file behind a name; None for a folder or a name on the hub."""
     if name.startswith(_PREFIX):
