@@ -32,6 +32,7 @@ from promptlearn.cli import (
     models,
     run,
     start,
+    tune,
 )
 from promptlearn.errors import PromptlearnError
 
@@ -55,6 +56,7 @@ batch.register(app)
 look.register(app)
 dashboard.register(app)
 app.add_typer(models.app, name="models")
+app.add_typer(tune.app, name="tune")
 app.add_typer(cache.app, name="cache")
 github_propose.register(github.app)
 github_serve.register(github.app)

@@ -65,6 +65,8 @@ class TuningValidation:
     unscored: int
     best: bool = False
     """Whether it was the best so far, so that its adapter is kept."""
+    parts: Mapping[str, float | None] = field(default_factory=dict)
+    """Judge → its mean score; gold judges, which are in no reward, are among them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,14 @@ class StoreDiary:
         )
 
     async def base(self, groups: Sequence[Group]) -> None:
-        found = lint_base(groups)
-        if found:
-            self.warnings += found
-            await self._log.event("warning", warnings=list(found))
+        await self.warn(lint_base(groups))
+
+    async def warn(self, found: Sequence[str]) -> None:
+        """Say what was not said before."""
+        fresh = [text for text in found if text not in self.warnings]
+        if fresh:
+            self.warnings += fresh
+            await self._log.event("warning", warnings=fresh)
 
     async def step(self, step: TuningStep, samples: Sequence[TuningSample]) -> None:
         await self._log.store.tuning.add_step(self._log.run, step, samples)

@@ -73,16 +73,25 @@ def _reward(job: Job) -> Iterator[str]:
         )
 
 
+def planned_calls(job: Job, tuning: TuningConfig) -> int:
+    """Task calls of a run that takes all its steps: samples, and readings of validation."""
+    readings = 1 + -(-tuning.steps // tuning.validate_every)
+    return tuning.steps * tuning.groups * tuning.group + readings * _validation_rows(job, tuning)
+
+
+def _validation_rows(job: Job, tuning: TuningConfig) -> int:
+    return len(job.dataset.validation[: tuning.validation_rows])
+
+
 def _budget(job: Job, tuning: TuningConfig) -> Iterator[str]:
-    rows = len(job.dataset.validation[: tuning.validation_rows])
-    per_step = tuning.groups * tuning.group
-    calls = tuning.steps * per_step + (2 + tuning.steps // tuning.validate_every) * rows
+    calls = planned_calls(job, tuning)
     for key in ("task_calls", "calls"):
         cap = getattr(job.budget, key)
         if cap is not None and cap < calls:
             yield (
                 f"budget.{key} = {cap} ends training before its {tuning.steps} steps, which take up to {calls} calls "
-                f"({per_step} samples per step, {rows} validation rows per reading)"
+                f"({tuning.groups} × {tuning.group} samples per step, {_validation_rows(job, tuning)} validation rows "
+                "per reading)"
             )
             return
 

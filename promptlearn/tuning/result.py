@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -60,6 +61,25 @@ class TuneResult:
         parts = [self.gpu_cost_usd, *(usage.cost_usd for usage in self.usage.values())]
         return None if any(part is None for part in parts) else sum(part for part in parts if part is not None)
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Json]) -> TuneResult:
+        """What `to_json` wrote."""
+        return cls(
+            run_id=content["run_id"],
+            state=content["state"],
+            stop_reason=content["stop_reason"],
+            adapter=Path(content["adapter"]),
+            gguf=Path(content["gguf"]) if content["gguf"] else None,
+            steps=content["steps"],
+            best_step=content["best_step"],
+            validation=tuple(TuningValidation(**reading) for reading in content["validation"]),
+            usage={role: Usage(**usage) for role, usage in content["usage"].items()},
+            gpu_s=content["gpu_s"],
+            gpu_cost_usd=content["gpu_cost_usd"],
+            wall_s=content["wall_s"],
+            warnings=tuple(content["warnings"]),
+        )
+
     def to_json(self) -> dict[str, Json]:
         return {
             "run_id": self.run_id,
@@ -74,9 +94,9 @@ class TuneResult:
             "best": self.best,
             "validation": [asdict(reading) for reading in self.validation],
             "usage": {role: asdict(usage) for role, usage in self.usage.items()},
-            "gpu_s": round(self.gpu_s, 3),
+            "gpu_s": self.gpu_s,
             "gpu_cost_usd": self.gpu_cost_usd,
             "cost_usd": self.cost_usd,
-            "wall_s": round(self.wall_s, 3),
+            "wall_s": self.wall_s,
             "warnings": list(self.warnings),
         }

@@ -38,6 +38,7 @@ from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.result import TuneResult
 from promptlearn.tuning.rewards import Rewards
 from promptlearn.tuning.stream import Ask, Source
+from promptlearn.tuning.validation import gold_warnings
 
 WITHOUT_EFFECT = {"queue", "checkpoint_every", "gpu_usd_per_hour"}
 """Keys that change nothing about what is learned, so that a run goes on whatever they are."""
@@ -51,14 +52,18 @@ async def train(
     observer: Observer = nobody,
     stopping: Callable[[], bool] = lambda: False,
     slots: Slots | None = None,
+    reuse: bool = False,
 ) -> TuneResult:
     """Train an adapter for the job's prompt, or go on with the run of the same job and settings.
 
-    `slots` bound the judges' calls in flight, as in `run_job`. The sampler is left open. Raises PromptlearnError; what
-    was learned up to the last step that ended is in a checkpoint then, and the same call goes on from there.
+    With `reuse` the result of such a run that is finished is given back instead of training again. `slots` bound the
+    judges' calls in flight, as in `run_job`. The sampler is left open. Raises PromptlearnError; what was learned up to the
+    last step that ended is in a checkpoint then, and the same call goes on from there.
     """
     check(job, tuning)
     digest = tuning_digest(job, tuning, backend)
+    if reuse and (finished := find_result(job, digest)) is not None:
+        return finished
     known = job.store.unfinished_run(digest)
     described = {**(job.described or {}), "tuning": tuning.model_dump(mode="json")}
     run = known or await job.store.start_run(described, digest, versions(), job.search.seed)
@@ -98,6 +103,16 @@ def tuning_digest(job: Job, tuning: TuningConfig, backend: Backend) -> str:
     settings = tuning.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     weights = [backend.learner.model_hash, backend.tokenizer.hash]
     return TUNING + fingerprint([job.digest(), settings, weights])
+
+
+def find_result(job: Job, digest: str) -> TuneResult | None:
+    """The result of a finished run of this digest whose adapter is still there."""
+    for row in job.store.reader.runs(digest=digest):
+        if row.state == "finished" and isinstance(row.result, dict):
+            result = TuneResult.from_json(row.result)
+            if result.adapter.is_dir():
+                return result
+    return None
 
 
 class _Training:
@@ -154,6 +169,8 @@ class _Training:
         finally:
             if judge is not None:
                 await judge.close()
+        if progress.readings and progress.best is not None:
+            await diary.warn(gold_warnings(progress.readings[0], progress.best, self._gold_judges()))
         await diary.end(stop_reason)
         return self._result(progress, ledger, checkpoints, diary, stop_reason)
 
@@ -175,6 +192,9 @@ class _Training:
 
     def _validation_rows(self) -> Sequence[Example]:
         return self._job.dataset.validation[: self._tuning.validation_rows]
+
+    def _gold_judges(self) -> list[str]:
+        return [member.judge.name for member in self._job.panel(self._job.judge).members if member.gold]
 
     def _judge_model(self, ledger: Ledger) -> MeteredModel | None:
         job = self._job

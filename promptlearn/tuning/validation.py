@@ -22,5 +22,28 @@ async def read_validation(source: Source, asks: Sequence[Ask], queue: int) -> li
 
 def reading(step: int, rows: Sequence[Group]) -> TuningValidation:
     """The mean over rows that have a score; the others are counted."""
-    scores = [reward.value for row in rows for reward in row.rewards if reward.value is not None]
-    return TuningValidation(step, statistics.fmean(scores) if scores else None, len(scores), len(rows) - len(scores))
+    rewards = [reward for row in rows for reward in row.rewards]
+    scores = [reward.value for reward in rewards if reward.value is not None]
+    judges = dict.fromkeys(name for reward in rewards for name in reward.parts)
+    parts = {name: _mean([reward.parts.get(name) for reward in rewards]) for name in judges}
+    return TuningValidation(step, _mean(scores), len(scores), len(rewards) - len(scores), parts=parts)
+
+
+def gold_warnings(base: TuningValidation, best: TuningValidation, gold: Sequence[str]) -> tuple[str, ...]:
+    """Where the score has risen while a gold judge, which nothing was learned from, has fallen: the signature of a
+    reward that is pleased and no longer earned (Gao et al. 2023, "Scaling Laws for Reward Model Overoptimization").
+    """
+    if base.score is None or best.score is None or best.score <= base.score:
+        return ()
+    parts = ((name, base.parts.get(name), best.parts.get(name)) for name in gold)
+    return tuple(
+        f"validation rose from {base.score:.3f} to {best.score:.3f} while the gold judge {name} fell from {before:.3f} "
+        f"to {after:.3f}: read some answers before you trust the adapter"
+        for name, before, after in parts
+        if before is not None and after is not None and after < before
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if known else None

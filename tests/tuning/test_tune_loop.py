@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,6 +15,7 @@ from toy_policy import Table, ToyLearner, ToySampler, ToyTokenizer, read, toy_ba
 
 from promptlearn.config import SearchConfig
 from promptlearn.errors import ConfigError, Interrupted, TooManyErrors
+from promptlearn.job import JudgeSpec
 from promptlearn.judging import LabelSet
 from promptlearn.ledger import Budget
 from promptlearn.records import Example, Failure, Rollout, Verdict
@@ -286,3 +287,30 @@ async def test_a_price_of_the_device_and_a_cap_in_dollars_exclude_each_other(sto
         await train(colour_job(store, budget=Budget(usd=1.0)), colour_tuning(gpu_usd_per_hour=2.0), toy_backend())
     result = await train(colour_job(store), colour_tuning(steps=2, gpu_usd_per_hour=36.0), toy_backend())
     assert result.cost_usd == pytest.approx(result.gpu_s / 100)
+
+
+async def test_a_finished_run_is_found_again_where_that_is_wanted(store: Store) -> None:
+    settings = colour_tuning(steps=2)
+    first = await train(colour_job(store), settings, toy_backend())
+    assert await train(colour_job(store), settings, toy_backend(), reuse=True) == first
+    again = await train(colour_job(store), settings, toy_backend())
+    assert again.run_id != first.run_id
+    assert again.validation == first.validation
+
+
+async def test_a_gold_judge_that_falls_is_pointed_out(store: Store) -> None:
+    """It is asked about validation rows alone, is in no reward, and says when the reward is pleased and not earned."""
+
+    class Gold(SlowJudge):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            self.seen.append(example.id)
+            return Verdict(self.name, rollout.id, score=float(not rollout.output), passed=not rollout.output)
+
+    gold = Gold(name="brief")
+    job = replace(colour_job(store), judges=(JudgeSpec(SlowJudge()), JudgeSpec(gold, gold=True)))
+    result = await train(job, colour_tuning(steps=12), toy_backend())
+    assert set(gold.seen) == {example.id for example in job.dataset.validation}
+    assert result.improved
+    assert any("the gold judge brief fell" in warning for warning in result.warnings)
+    plain = await train(colour_job(store), colour_tuning(steps=12), toy_backend())
+    assert [reading.score for reading in plain.validation] == [reading.score for reading in result.validation]
