@@ -122,13 +122,10 @@ def export(
 def _train(job: Job, tuning: Any, quiet: bool) -> TuneResult:
     from promptlearn.cli.interrupt import run_until_interrupted
     from promptlearn.cli.tune_progress import TuneProgress
-    from promptlearn.tuning.opening import open_base
-    from promptlearn.tuning.run import check, train
+    from promptlearn.tuning.run import train
 
-    check(job, tuning)
-    backend = open_base(job, tuning)
     with TuneProgress(tuning.steps, quiet) as progress:
-        return run_until_interrupted(lambda stopping: train(job, tuning, backend, observer=progress, stopping=stopping))
+        return run_until_interrupted(lambda stopping: train(job, tuning, observer=progress, stopping=stopping))
 
 
 def _preview(job: Job, tuning: Any, as_json: bool) -> None:

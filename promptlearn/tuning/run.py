@@ -28,7 +28,7 @@ from promptlearn.records import ROLES, Example, Split, fingerprint
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
 from promptlearn.store.rows import TUNING
-from promptlearn.tuning.base import Backend, training_sampling
+from promptlearn.tuning.base import Backend, Lora, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.diary import StoreDiary
 from promptlearn.tuning.lint import lint
@@ -47,7 +47,7 @@ WITHOUT_EFFECT = {"queue", "checkpoint_every", "gpu_usd_per_hour"}
 async def train(
     job: Job,
     tuning: TuningConfig,
-    backend: Backend,
+    backend: Backend | None = None,
     *,
     observer: Observer = nobody,
     stopping: Callable[[], bool] = lambda: False,
@@ -57,10 +57,12 @@ async def train(
     """Train an adapter for the job's prompt, or go on with the run of the same job and settings.
 
     With `reuse` the result of such a run that is finished is given back instead of training again. `slots` bound the
-    judges' calls in flight, as in `run_job`. The sampler is left open. Raises PromptlearnError; what was learned up to the
-    last step that ended is in a checkpoint then, and the same call goes on from there.
+    judges' calls in flight, as in `run_job`. `backend` is left open; without one the configuration's base is opened.
+    Raises PromptlearnError; what was learned up to the last step that ended is in a checkpoint then, and the same call
+    goes on from there.
     """
     check(job, tuning)
+    backend = backend or await asyncio.to_thread(open_base, job, tuning)
     digest = tuning_digest(job, tuning, backend)
     if reuse and (finished := find_result(job, digest)) is not None:
         return finished
@@ -96,6 +98,23 @@ def check(job: Job, tuning: TuningConfig) -> None:
     for split, rows in (("train", job.dataset.train), ("validation", job.dataset.validation)):
         if not rows:
             raise DataError(f"{job.dataset.name}: no row is in the split {split}, which training needs; set data.split")
+
+
+def open_base(job: Job, tuning: TuningConfig) -> Backend:
+    """The weights that the configuration names, on its device; takes seconds.
+
+    Raises ConfigError where they are not there, or torch is not: one line that names the extra.
+    """
+    name = tuning.base or job.task.name
+    if tuning.base is None and not name.startswith("local/"):
+        raise ConfigError(
+            f"models.task is {name}, whose weights nobody can train here; name some with tuning.base, such as "
+            "local/smollm2-135m-instruct"
+        )
+    from promptlearn.tuning.local import open_local
+
+    lora = Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed)
+    return open_local(name, lora, device=None if tuning.device == "auto" else tuning.device)
 
 
 def tuning_digest(job: Job, tuning: TuningConfig, backend: Backend) -> str:
