@@ -38,7 +38,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("reviews", config.ReviewsConfig, "A path, `store`, or an object:"),
     ("search", config.SearchConfig, ""),
     ("budget", config.BudgetConfig, ""),
-    ("tuning", config.TuningConfig, "Needs the extra `rl`."),
+    ("tuning", config.TuningConfig, "Needs the extra `rl`; [how it works](tuning.md)."),
     ("tuning.lora", config.LoraConfig, ""),
 ]
 
