@@ -62,8 +62,8 @@ async def train(
     goes on from there.
     """
     check(job, tuning)
-    backend = backend or await asyncio.to_thread(open_base, job, tuning)
-    digest = tuning_digest(job, tuning, backend)
+    opened = backend or await asyncio.to_thread(open_base, job, tuning)
+    digest = tuning_digest(job, tuning, opened)
     if reuse and (finished := find_result(job, digest)) is not None:
         return finished
     known = job.store.unfinished_run(digest)
@@ -75,7 +75,7 @@ async def train(
         heartbeat = asyncio.create_task(beat(job.store, run))
         log = RunLog(job.store, run, observer)
         try:
-            result = await _Training(job, tuning, backend, log, stopping, slots).run()
+            result = await _Training(job, tuning, opened, log, stopping, slots).run()
         except BaseException as error:
             await note_end(job.store, run, error)
             raise
