@@ -62,7 +62,7 @@ async def train(
     goes on from there.
     """
     check(job, tuning)
-    opened = backend or await asyncio.to_thread(open_base, job, tuning)
+    opened: Backend = await asyncio.to_thread(open_base, job, tuning) if backend is None else backend
     digest = tuning_digest(job, tuning, opened)
     if reuse and (finished := find_result(job, digest)) is not None:
         return finished
