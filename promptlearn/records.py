@@ -322,6 +322,26 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class CriterionVerdict:
+    """What a judge says about one criterion of its list."""
+
+    name: str
+    met: bool
+    quote: str = ""
+    """The words that show it, as they stand in what was judged; empty where something is missing there."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnNote:
+    """What a judge says about one turn."""
+
+    turn: int
+    """Counts from 1."""
+    effect: Literal["helped", "neutral", "hurt"]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What one judge says about one rollout, in words and as a score."""
 
@@ -338,7 +358,10 @@ class Verdict:
     passed: bool | None = None
     error: Failure | None = None
     kind: VerdictKind = "code"
-    turn_notes: tuple[str, ...] = ()
+    turn_notes: tuple[TurnNote, ...] = ()
+    """On single turns of the rollout."""
+    criteria: tuple[CriterionVerdict, ...] = ()
+    """One for each criterion, where the judge has a list of them."""
     source: str = ""
     """What judged: `name@version` of the judge's file and its model, or a person."""
     usage: Usage = Usage()

@@ -58,6 +58,11 @@ class JudgeFile(BaseModel):
     ]
     """Label → score. Either labels or a scale."""
     scale: Scale | None = None
+    checklist: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")], str], Field(default_factory=dict)]
+    """Name → criterion, in place of labels and scale: each gets a verdict with a quote, and the score is the share that
+    is met. Templates show them as `{{ criteria }}`."""
+    turn_notes: bool = False
+    """Ask also which turns of the `conversation` helped or hurt, and why."""
     pass_at: Annotated[float, Field(ge=0, le=1)] = 1.0
     """The lowest score that passes."""
     criteria: str = ""
@@ -67,8 +72,14 @@ class JudgeFile(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if bool(self.labels) == bool(self.scale):
-            raise ValueError("needs either labels (label: score) or a scale (low, high)")
+        if bool(self.labels) + bool(self.scale) + bool(self.checklist) != 1:
+            raise ValueError(
+                "needs either labels (label: score) or a scale (low, high), or a checklist (name: criterion)"
+            )
+        if self.checklist and "criteria" not in self.inputs:
+            raise ValueError("a checklist needs the input criteria, where the templates show it")
+        if self.turn_notes and "conversation" not in self.inputs:
+            raise ValueError("turn_notes needs the input conversation")
         if len(self.labels) == 1:
             raise ValueError("one label tells nothing apart; give at least two")
         if "output" not in self.inputs:

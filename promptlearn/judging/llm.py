@@ -8,19 +8,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
 from promptlearn.hidden import visible
 from promptlearn.judging.asset import JudgeFile
+from promptlearn.judging.checklist import as_list, checks_field, label_of, read_checks, share_met, unmet_words
 from promptlearn.judging.checks import need_expected
-from promptlearn.judging.evidence import conversation_text, evidence_text
+from promptlearn.judging.evidence import Conversation, evidence_text, show_conversation
 from promptlearn.judging.excerpt import cut_end, cut_middle
 from promptlearn.judging.finding import not_judged
+from promptlearn.judging.turn_notes import FIELD as TURN_NOTES
+from promptlearn.judging.turn_notes import read_turn_notes
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields
-from promptlearn.records import Example, Failure, Json, Message, Rollout, Usage, Verdict, as_text, fingerprint
+from promptlearn.records import (
+    CriterionVerdict,
+    Example,
+    Failure,
+    Json,
+    Message,
+    Rollout,
+    TurnNote,
+    Usage,
+    Verdict,
+    as_text,
+    fingerprint,
+)
 from promptlearn.redaction import redact
 from promptlearn.template import call_nonce, fence, render
 
@@ -40,6 +55,8 @@ class LLMOptions:
     context: str = ""
     """The input or metadata column that a judge with the input `context` holds the output against; all inputs where
     empty."""
+    checklist: Mapping[str, str] = field(default_factory=dict)
+    """In place of the file's own checklist: name → criterion."""
     max_chars: int = 6000
     """How much of one text a judge sees, in characters; the middle of a longer one is left out."""
 
@@ -58,7 +75,10 @@ class LLMJudge:
         self.model = model
         self.options = options
         self._secrets = tuple(secrets)
-        self._fields = _reply_fields(file)
+        self.checklist = dict(options.checklist or file.checklist)
+        self._fields = _reply_fields(file, self.checklist)
+        if options.checklist and not file.checklist:
+            raise ConfigError(f"judge {self.name} has no checklist; use the judge `checklist`, or `criteria`")
         if "criteria" in file.inputs and not self._criteria:
             raise ConfigError(f"judge {self.name} needs `criteria`: say in a sentence or two what it is to look for")
         if options.max_chars < 1:
@@ -76,6 +96,7 @@ class LLMJudge:
     def digest(self) -> str:
         """What makes two such judges the same: file, options and model."""
         options = [self.options.name, self._criteria, self.options.context, self.options.max_chars]
+        options += [self.checklist] if self.checklist else []
         return fingerprint([self.file.model_dump(mode="json"), options, self.model.identity])
 
     def check(self, examples: Sequence[Example]) -> None:
@@ -97,26 +118,42 @@ class LLMJudge:
     async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
         """As `judge`, with a call of its own for each `repeat`: the journal keeps them apart."""
         self.check([example])
+        shown = self._shown(example, rollout)
+
+        def make_sense(values: Mapping[str, Json]) -> None:
+            self._checks(values, shown)
+            self._notes(values, rollout)
+
         try:
-            reply = await complete_fields(self.model, self.messages(example, rollout), self._fields, repeat=repeat)
+            reply = await complete_fields(
+                self.model, self._messages(shown), self._fields, repeat=repeat, check=make_sense
+            )
         except SystemicError:
             raise
         except ModelError as error:
             failure = Failure(error.kind, str(error))
             return not_judged(self.name, rollout, failure, kind="llm", source=self.source)
-        return self._verdict(rollout, reply.values, reply.usage)
+        verdict = self._verdict(rollout, reply.values, reply.usage, self._checks(reply.values, shown))
+        return replace(verdict, turn_notes=self._notes(reply.values, rollout))
 
     def messages(self, example: Example, rollout: Rollout) -> tuple[Message, ...]:
         """What the model is asked. The same example and rollout give the same bytes, as the journal needs.
 
         The nonce stands in the user message alone, so that the system message can be cached by its prefix.
         """
+        return self._messages(self._shown(example, rollout))
+
+    def _shown(self, example: Example, rollout: Rollout) -> dict[str, str]:
+        """The material as the judge sees it, but for its fences."""
         material = {
             key: cut_middle(self._clean(text), self.options.max_chars)
             for key, text in self._material(example, rollout).items()
         }
         if rollout.evidence:
             self._add_evidence(material, rollout)
+        return material
+
+    def _messages(self, material: Mapping[str, str]) -> tuple[Message, ...]:
         nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")
         values: dict[str, Json] = {key: fence(text, nonce, key) for key, text in material.items()}
         values |= self.settings
@@ -135,8 +172,23 @@ class LLMJudge:
         """The same judge with another question, put to another model."""
         return LLMJudge(file, model, self.options, self._secrets)
 
+    def _checks(self, values: Mapping[str, Json], shown: Mapping[str, str]) -> tuple[CriterionVerdict, ...]:
+        if not self.checklist:
+            return ()
+        return read_checks(values.get("checks"), self.checklist, "\n".join(shown.values()))
+
+    def _notes(self, values: Mapping[str, Json], rollout: Rollout) -> tuple[TurnNote, ...]:
+        if not self.file.turn_notes:
+            return ()
+        return read_turn_notes(values.get("turn_notes"), self._conversation(rollout).turns)
+
+    def _conversation(self, rollout: Rollout) -> Conversation:
+        return show_conversation(rollout, self.options.max_chars, self._clean)
+
     @property
     def _criteria(self) -> str:
+        if self.checklist:
+            return as_list(self.checklist)
         return (self.options.criteria or self.file.criteria).strip()
 
     def _material(self, example: Example, rollout: Rollout) -> dict[str, str]:
@@ -146,7 +198,7 @@ class LLMJudge:
             "output": rollout.output,
             "expected": "" if example.expected is None else as_text(example.expected),
             "context": as_text({**example.metadata, **example.inputs}[column]) if column else _columns(example.inputs),
-            "conversation": conversation_text(rollout, self.options.max_chars, self._clean) or rollout.output,
+            "conversation": self._conversation(rollout).text or rollout.output,
             "evidence": "",
         }
         return {key: every[key] for key in self.file.inputs if key != "criteria"}
@@ -163,9 +215,17 @@ class LLMJudge:
         seen = visible(whole)
         return seen if seen == whole else f"{seen}\n[… {len(whole) - len(seen):,} hidden characters taken out …]"
 
-    def _verdict(self, rollout: Rollout, values: Mapping[str, Any], usage: Usage) -> Verdict:
+    def _verdict(
+        self, rollout: Rollout, values: Mapping[str, Any], usage: Usage, checks: tuple[CriterionVerdict, ...]
+    ) -> Verdict:
         explanation = str(values.get("explanation") or "").strip()
-        label, score = _label(self.file, values) if self.file.labels else (None, _grade(self.file, values))
+        label: str | None
+        score: float | None
+        if checks:
+            label, score = label_of(checks), share_met(checks)
+            explanation = explanation and f"{explanation}{unmet_words(checks, self.checklist)}"
+        else:
+            label, score = _label(self.file, values) if self.file.labels else (None, _grade(self.file, values))
         if score is None or not explanation:
             failure = Failure("unparseable", _complaint(self.file, values, explanation))
             return not_judged(self.name, rollout, failure, kind="llm", source=self.source, usage=usage)
@@ -181,12 +241,15 @@ class LLMJudge:
             kind="llm",
             source=self.source,
             usage=usage,
+            criteria=checks,
         )
 
 
-def _reply_fields(file: JudgeFile) -> tuple[Field, ...]:
+def _reply_fields(file: JudgeFile, checklist: Mapping[str, str]) -> tuple[Field, ...]:
     """Words before the mark: a model that has to give its reasons first judges better, and we learn from the words."""
-    if file.scale:
+    if checklist:
+        mark = checks_field([*checklist])
+    elif file.scale:
         mark = Field("score", "number", f"a number from {file.scale.low:g} (worst) to {file.scale.high:g} (best)")
     else:
         mark = Field("label", tuple(file.labels), "the one label that your explanation supports")
@@ -197,6 +260,7 @@ def _reply_fields(file: JudgeFile) -> tuple[Field, ...]:
             "what the output says, and what is right or wrong with it, in one to three sentences",
         ),
         mark,
+        *([TURN_NOTES] if file.turn_notes else []),
         Field(
             "suggestion",
             "string",

@@ -138,7 +138,7 @@ def _validated(use: str, record: type, options: Mapping[str, Json]) -> dict[str,
             raise ConfigError(f"judge {use} has no option {key!r}; possible: {', '.join(possible)}")
     values = {key: _converted(use, key, hints[key], value) for key, value in options.items()}
     for field in fields(record):
-        if field.init and field.default is MISSING and field.name not in values:
+        if field.init and field.default is field.default_factory is MISSING and field.name not in values:
             raise ConfigError(f"judge {use} needs the option {field.name!r}")
     return values
 

@@ -17,7 +17,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 from weakref import WeakKeyDictionary
@@ -28,6 +28,7 @@ from promptlearn.records import Json, Message, Usage
 
 Rung = Literal["schema", "object", "tagged"]
 RUNGS: tuple[Rung, ...] = ("schema", "object", "tagged")
+Check: TypeAlias = Callable[[Mapping[str, Json]], object]
 FieldType: TypeAlias = Literal["string", "number", "boolean"] | tuple[str, ...]
 
 _worked: dict[str, Rung] = {}
@@ -67,8 +68,11 @@ async def complete_fields(
     fields: Sequence[Field],
     sampling: Sampling | None = None,
     repeat: int = 0,
+    check: Check | None = None,
 ) -> Fields:
     """Ask for `fields`, in their order, so put the explanation before what it explains.
+
+    `check` raises `ModelError("unparseable", …)` for fields that can be read and make no sense together.
 
     A rung that the endpoint refuses (`bad_request`) is skipped; the one that it takes is remembered. A reply that can
     not be read is asked for once more, with what was wrong. Raises `ModelError`: `truncated` at the token limit,
@@ -78,8 +82,8 @@ async def complete_fields(
         locks = _searching.setdefault(asyncio.get_running_loop(), {})
         async with locks.setdefault(model.identity, asyncio.Lock()):
             if model.identity not in _worked:
-                return await _on_a_rung(model, RUNGS, messages, fields, sampling, repeat)
-    return await _on_a_rung(model, (_worked[model.identity],), messages, fields, sampling, repeat)
+                return await _on_a_rung(model, RUNGS, messages, fields, sampling, repeat, check)
+    return await _on_a_rung(model, (_worked[model.identity],), messages, fields, sampling, repeat, check)
 
 
 async def _on_a_rung(
@@ -89,6 +93,7 @@ async def _on_a_rung(
     fields: Sequence[Field],
     sampling: Sampling | None,
     repeat: int,
+    check: Check | None,
 ) -> Fields:
     """The fields from the first rung that the endpoint takes."""
     refusal: ModelError | None = None
@@ -101,7 +106,7 @@ async def _on_a_rung(
             refusal = error
             continue
         _worked[model.identity] = rung
-        return await _read_or_repair(model, rung, messages, fields, sampling, repeat, reply)
+        return await _read_or_repair(model, rung, messages, fields, sampling, repeat, reply, check)
     raise refusal or ModelError("bad_request", f"{model.name} refused to answer")
 
 
@@ -136,18 +141,26 @@ async def _read_or_repair(
     sampling: Sampling | None,
     repeat: int,
     reply: Reply,
+    check: Check | None,
 ) -> Fields:
     try:
-        return Fields(read_fields(reply.text, fields), reply.usage, reply.text)
+        return Fields(_checked(reply.text, fields, check), reply.usage, reply.text)
     except ModelError as error:
         complaint = f"That reply can not be read: {error}.\n\n{_request(rung, fields)}"
     turns = (Message("assistant", reply.text), Message("user", complaint))
     second = await _ask(model, rung, messages, fields, sampling, repeat, *turns)
     usage = reply.usage + second.usage
     try:
-        return Fields(read_fields(second.text, fields), usage, second.text)
+        return Fields(_checked(second.text, fields, check), usage, second.text)
     except ModelError as error:
         raise ModelError("unparseable", f"{model.name} twice gave a reply that can not be read: {error}") from None
+
+
+def _checked(text: str, fields: Sequence[Field], check: Check | None) -> dict[str, Json]:
+    values = read_fields(text, fields)
+    if check is not None:
+        check(values)
+    return values
 
 
 def json_schema(fields: Sequence[Field]) -> dict[str, Json]:

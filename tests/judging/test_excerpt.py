@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptlearn.judging.excerpt import counted, cut_end, cut_middle, quote
+from promptlearn.judging.excerpt import counted, cut_around, cut_end, cut_middle, quote
 
 
 @given(st.text(), st.integers(1, 20))
@@ -19,6 +19,17 @@ def test_cut_middle_accounts_for_every_character(text: str, limit: int) -> None:
     kept = len(cut) - len(mark[0])
     assert kept == limit
     assert kept + int(mark[1].replace(",", "")) == len(text)
+
+
+@given(st.text(alphabet="ab\n"), st.integers(8, 40), st.integers(0, 80))
+def test_cut_around_keeps_what_matters_and_accounts_for_every_character(text: str, limit: int, at: int) -> None:
+    whole = f"{text[:at]}X{text[at:]}"
+    cut = cut_around(whole, limit, re.compile("X"))
+    left_out = sum(int(number.replace(",", "")) for number in re.findall(r"\[… ([\d,]+) characters left out …\]", cut))
+    assert "X" in cut
+    kept = re.sub(r"\n\[… [\d,]+ characters left out …\]\n", "", cut)
+    assert len(kept) + left_out == len(whole)
+    assert len(kept) <= limit or whole == cut
 
 
 def test_cut_end_counts_what_is_missing() -> None:

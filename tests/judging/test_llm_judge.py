@@ -273,7 +273,7 @@ def test_a_users_file_is_a_judge(tmp_path: Path) -> None:
     assert (opened.name, opened.source) == ("ours", "brand@2 test/judge")
     rollout = Rollout(prompt="p", example="e1", output="o", turns=(Turn("user", "hi"), Turn("assistant", "o")))
     assert fences(opened.messages(EXAMPLE, rollout)[1].content.replace(" <<<", "\n<<<"))["conversation"] == (
-        "user: hi\n\nassistant: o"
+        "1. user: hi\n\n2. assistant: o"
     )
 
 

@@ -95,7 +95,7 @@ def test_judge_files_need_a_model(use: str) -> None:
         ("numeric", {"tolerance": "wide"}, "judge numeric: tolerance"),
         ("numeric", {"take": "middle"}, "'only', 'first' or 'last'"),
         ("json_schema", {"schema": "schema.json"}, "judge json_schema: schema"),
-        ("tone", {"colour": "red"}, "no option 'colour'; possible: name, criteria, context, max_chars"),
+        ("tone", {"colour": "red"}, "no option 'colour'; possible: name, criteria, context, checklist, max_chars"),
         ("tone", {"max_chars": 0}, "at least 1"),
     ],
 )

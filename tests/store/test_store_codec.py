@@ -13,6 +13,7 @@ from promptlearn.errors import StoreError
 from promptlearn.records import (
     Candidate,
     Contract,
+    CriterionVerdict,
     Decision,
     Demonstration,
     Draft,
@@ -30,11 +31,13 @@ from promptlearn.records import (
     Rule,
     ToolCall,
     Turn,
+    TurnNote,
     Usage,
     Verdict,
 )
 from promptlearn.store.codec import decode, dumps, encode
 
+EFFECTS = st.sampled_from(["helped", "neutral", "hurt"])
 AWKWARD = st.sampled_from(
     ["{", "}", "{{x}}", "$", "${x}", "\r\n", "\r", "\u2028", "\x00", "\ufeff", "é", "e\u0301", "🦊", "\ud83d"]
 )
@@ -76,6 +79,7 @@ prompts = st.builds(
     contracts,
     layouts,
 )
+notes = st.builds(TurnNote, st.integers(1, 9), EFFECTS, texts)
 turns = st.builds(Turn, texts, texts, tuples(st.builds(ToolCall, texts, mappings, maybe_texts)))
 RECORDS: dict[type[Any], st.SearchStrategy[Any]] = {
     Example: st.builds(Example, texts, mappings, values, mappings, maybe_texts, maybe_texts),
@@ -92,7 +96,8 @@ RECORDS: dict[type[Any], st.SearchStrategy[Any]] = {
         passed=st.none() | st.booleans(),
         error=st.none() | failures,
         kind=st.sampled_from(["llm", "code", "human", "review", "ci"]),
-        turn_notes=several,
+        turn_notes=tuples(notes),
+        criteria=tuples(st.builds(CriterionVerdict, texts, st.booleans(), texts)),
         source=texts,
         usage=usages,
     ),

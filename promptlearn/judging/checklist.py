@@ -1,0 +1,113 @@
+"""Criteria one by one: how they are asked for, and how a reply about them is read.
+
+Pure functions of texts. Every criterion gets exactly one verdict and the words that show it: a missing, doubled or
+unknown criterion, and a quote that stands nowhere in what was shown, make the reply unreadable. None of them is ever a
+zero (invariant 4).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+
+from promptlearn.errors import ModelError
+from promptlearn.judging.excerpt import listing, quote
+from promptlearn.models.structured import Field
+from promptlearn.records import CriterionVerdict, Json
+
+_LINE = re.compile(
+    r"\W*(?P<name>[\w-]+)\W*?[:|-]\W*(?P<word>met|unmet|not[ _]met)\b\W*?(?:[:|-]\s*(?P<quote>.*))?\Z", re.I
+)
+_MARKS = "\"'“”‘’«»`"
+_NOTHING = frozenset({"", "none", "nothing", "n/a", "-"})
+
+
+def checks_field(names: Sequence[str]) -> Field:
+    """What the model is asked for."""
+    return Field(
+        "checks",
+        "string",
+        f"one line for each of {', '.join(names)}, in the form `NAME: met: 'QUOTE'` or `NAME: unmet: 'QUOTE'`; QUOTE "
+        "is copied word for word from what you were shown; for unmet it may be `nothing`",
+    )
+
+
+def as_list(criteria: Mapping[str, str]) -> str:
+    """The criteria as a judge reads them."""
+    return "\n".join(f"- {name}: {text}" for name, text in criteria.items())
+
+
+def read_checks(raw: Json, criteria: Mapping[str, str], shown: str) -> tuple[CriterionVerdict, ...]:
+    """One verdict per criterion, in their order. Raises `ModelError("unparseable")` that says what is wrong.
+
+    `shown` is all that the judge was shown: quotes are looked for in it, whatever their case and white space.
+    """
+    by_fold = {name.casefold(): name for name in criteria}
+    found: dict[str, CriterionVerdict] = {}
+    for line in as_lines(raw):
+        match = _LINE.match(line)
+        if match is None:
+            raise _unreadable(f'the line {quote(line)} is not `NAME: met: "QUOTE"` or `NAME: unmet: "QUOTE"`')
+        name = by_fold.get(match["name"].casefold())
+        if name is None:
+            raise _unreadable(f"{match['name']!r} is no criterion; they are {listing([*criteria])}")
+        if name in found:
+            raise _unreadable(f"the criterion {name} stands twice; give each one verdict")
+        found[name] = _verdict(name, match["word"].casefold() == "met", match["quote"] or "", shown)
+    missing = [name for name in criteria if name not in found]
+    if missing:
+        raise _unreadable(f"the criterion {missing[0]} has no verdict; give a line for each of {listing([*criteria])}")
+    return tuple(found[name] for name in criteria)
+
+
+def share_met(checks: Sequence[CriterionVerdict]) -> float:
+    return sum(check.met for check in checks) / len(checks)
+
+
+def label_of(checks: Sequence[CriterionVerdict]) -> str:
+    """What critiques are grouped by: which criteria are not met."""
+    unmet = [check.name for check in checks if not check.met]
+    return f"unmet: {', '.join(unmet)}" if unmet else "all met"
+
+
+def unmet_words(checks: Sequence[CriterionVerdict], criteria: Mapping[str, str]) -> str:
+    """What an explanation says of the criteria that are not met, behind its own words."""
+    said = [
+        f"\nNot met: {check.name} ({criteria[check.name].strip()}){f': {quote(check.quote)}' if check.quote else ''}"
+        for check in checks
+        if not check.met
+    ]
+    return "".join(said)
+
+
+def as_lines(raw: Json) -> list[str]:
+    """The lines of a reply's part, also where a model gave a list of lines in JSON."""
+    text = raw if isinstance(raw, str) else ""
+    if text.lstrip().startswith("["):
+        try:
+            listed = json.loads(text)
+        except ValueError:
+            listed = None
+        if isinstance(listed, list) and all(isinstance(line, str) for line in listed):
+            text = "\n".join(listed)
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def _verdict(name: str, met: bool, said: str, shown: str) -> CriterionVerdict:
+    words = said.strip().strip(_MARKS).strip()
+    if words.casefold() in _NOTHING:
+        if met:
+            raise _unreadable(f"the criterion {name} is met by nothing: quote the words that meet it")
+        return CriterionVerdict(name, met, "")
+    if _folded(words) not in _folded(shown):
+        raise _unreadable(f"the quote {quote(words)} for {name} stands nowhere in what you were shown; copy it exactly")
+    return CriterionVerdict(name, met, words)
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _unreadable(message: str) -> ModelError:
+    return ModelError("unparseable", message)

@@ -1,0 +1,138 @@
+"""Criteria one by one and notes on turns: what is asked, what is read, and what is an error and never a zero."""
+
+from typing import Any
+
+import pytest
+from judge_model import JudgeModel
+
+from promptlearn.errors import ConfigError
+from promptlearn.judging import LLMJudge, LLMOptions, load_judge_file
+from promptlearn.judging.evidence import show_conversation
+from promptlearn.records import CriterionVerdict, Example, Rollout, ToolCall, Turn, TurnNote, Verdict
+
+EXAMPLE = Example(id="e1", inputs={"question": "Where is my parcel?"})
+ROLLOUT = Rollout("p", "e1", output="Parcel 17 is on its way.\nIt comes on Monday.")
+LIST = {"number": "It names the parcel's number.", "sorry": "It says sorry."}
+
+
+async def checked(checks: Any, explanation: str = "Mostly fine.") -> Verdict:
+    judge = LLMJudge(
+        load_judge_file("checklist"),
+        JudgeModel({"explanation": explanation, "checks": checks, "suggestion": "Say sorry."}),
+        LLMOptions(checklist=LIST),
+    )
+    return await judge.judge(EXAMPLE, ROLLOUT)
+
+
+async def test_each_criterion_gets_a_verdict_with_a_quote() -> None:
+    verdict = await checked("number: met: 'parcel 17'\nsorry: unmet: nothing")
+    assert verdict.criteria == (CriterionVerdict("number", True, "parcel 17"), CriterionVerdict("sorry", False))
+    assert (verdict.score, verdict.passed, verdict.label) == (0.5, False, "unmet: sorry")
+    assert verdict.explanation == "Mostly fine.\nNot met: sorry (It says sorry.)"
+    assert verdict.suggestion == "Say sorry."
+
+
+@pytest.mark.parametrize(
+    "checks",
+    [
+        '- **number**: met: "Parcel 17 is on its way. It comes"\n- sorry: not met',
+        '["number: met: \\"Parcel 17\\"", "sorry: unmet: nothing"]',
+        ["sorry | unmet | none", "NUMBER | met | `Parcel 17`"],
+    ],
+)
+async def test_reading_is_tolerant_of_form(checks: Any) -> None:
+    assert (await checked(checks)).score == 0.5
+
+
+@pytest.mark.parametrize(
+    ("checks", "says"),
+    [
+        ("number: met: 'Parcel 17'", "the criterion sorry has no verdict"),
+        ("number: met: 'Parcel 17'\nnumber: unmet\nsorry: unmet", "the criterion number stands twice"),
+        ("number: met: 'Parcel 17'\nsorry: unmet\ntone: met: 'Monday'", "'tone' is no criterion"),
+        ("number: met: 'Parcel 18'\nsorry: unmet", "stands nowhere in what you were shown"),
+        ("number: met\nsorry: unmet", "met by nothing"),
+        ("All criteria are met.", "is not `NAME: met"),
+        ("", "`checks` is missing"),
+    ],
+)
+async def test_a_missing_doubled_or_unknown_criterion_is_an_error_and_never_a_zero(checks: str, says: str) -> None:
+    """Invariant 4."""
+    verdict = await checked(checks)
+    assert (verdict.score, verdict.passed, verdict.criteria) == (None, None, ())
+    assert verdict.error is not None
+    assert verdict.error.kind == "unparseable"
+    assert says in verdict.error.message
+
+
+async def test_what_is_wrong_with_a_list_is_said_once_more_to_the_model() -> None:
+    model = JudgeModel({"explanation": "x", "checks": "number: met: 'Parcel 17'"})
+    await LLMJudge(load_judge_file("checklist"), model, LLMOptions(checklist=LIST)).judge(EXAMPLE, ROLLOUT)
+    assert len(model.asked) == 2
+    assert "the criterion sorry has no verdict" in model.asked[1][-1].content
+    assert "- sorry: It says sorry." in model.asked[0][0].content
+
+
+def test_only_a_judge_with_a_checklist_takes_one() -> None:
+    with pytest.raises(ConfigError, match="has no checklist"):
+        LLMJudge(load_judge_file("tone"), JudgeModel("x"), LLMOptions(checklist=LIST))
+
+
+# Turns
+
+TURNS = (
+    Turn("assistant", "I look.", (ToolCall("tests", {}, "2 failed"),)),
+    Turn("assistant", "All tests pass."),
+)
+
+
+async def noted(notes: Any) -> Verdict:
+    reply = {"explanation": "Turn 2 decided.", "label": "not_reached", "turn_notes": notes, "suggestion": "none"}
+    rollout = Rollout("p", "e1", output="All tests pass.", turns=TURNS)
+    return await LLMJudge(load_judge_file("trajectory"), JudgeModel(reply)).judge(EXAMPLE, rollout)
+
+
+async def test_turns_helped_or_hurt_and_why() -> None:
+    verdict = await noted("Turn 2: hurt: claims what did not happen\n1. helped: runs the tests")
+    assert verdict.turn_notes == (
+        TurnNote(1, "helped", "runs the tests"),
+        TurnNote(2, "hurt", "claims what did not happen"),
+    )
+    assert (await noted("none")).turn_notes == ()
+    assert (await noted(None)).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("notes", "says"),
+    [
+        ("3: hurt: late", "there is no turn 3"),
+        ("1: helped: a\n1: hurt: b", "turn 1 has two notes"),
+        ("1: hurt", "is not `NUMBER"),
+        ("1: amazing: wow", "is not `NUMBER"),
+    ],
+)
+async def test_notes_that_make_no_sense_are_an_error(notes: str, says: str) -> None:
+    """Invariant 4."""
+    verdict = await noted(notes)
+    assert verdict.score is None
+    assert verdict.error is not None
+    assert says in verdict.error.message
+
+
+def test_a_long_conversation_is_cut_around_what_went_wrong_and_says_so() -> None:
+    """Never silently: a mark names the turns that are left out."""
+    turns = [Turn("assistant", f"step {number}: {'all is well ' * 20}") for number in range(1, 41)]
+    turns[19] = Turn("assistant", "I write.", (ToolCall("write", {"path": "a"}, "permission denied"),))
+    shown = show_conversation(Rollout("p", "e", turns=tuple(turns)), 3000, lambda text: text)
+    assert len(shown.text) <= 3000
+    assert {1, 19, 20, 21, 39, 40} <= shown.turns
+    assert "permission denied" in shown.text
+    missing = sorted(set(range(1, 41)) - shown.turns)
+    assert f"[… turns {missing[0]} to 18 left out, " in shown.text
+    assert all(f"\n{number}. assistant:" not in shown.text for number in missing)
+
+
+def test_a_conversation_that_fits_is_whole() -> None:
+    shown = show_conversation(Rollout("p", "e", turns=TURNS), 3000, lambda text: text)
+    assert shown.turns == {1, 2}
+    assert shown.text == "1. assistant: I look.\n[tests {}]\n[result] 2 failed\n\n2. assistant: All tests pass."
