@@ -10,7 +10,9 @@ from promptlearn.records import Split
 from promptlearn_app import downloads
 
 if TYPE_CHECKING:
-    from promptlearn.report import CandidateReport, RunReport
+    from collections.abc import Sequence
+
+    from promptlearn.report import CandidateReport, CostPoint, RunReport, ScorePoint
 
 Spec = dict[str, Any]
 
@@ -26,6 +28,9 @@ def show(spec: Spec, stem: str, key: str) -> None:
 OUTCOMES = ("accepted", "rejected", "undecided")
 _COLOURS = ("#0072B2", "#D55E00", "#8A8F98")
 _SHAPES = ("triangle-up", "triangle-down", "circle")
+_MARK_COLOURS = ("#E69F00", *_COLOURS)
+_MARK_SHAPES = ("diamond", *_SHAPES)
+CATEGORIES = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 
 
 def mean_on(one: CandidateReport, split: Split) -> float | None:
@@ -120,7 +125,7 @@ def gains(runs: list[tuple[str, float | None, tuple[float, float] | None]]) -> S
     x = {"type": "quantitative", "title": "Gain on the test split", "axis": {"format": "+.2f"}}
     return {
         "$schema": _SCHEMA,
-        "height": max(90, 36 * len(values)),
+        "height": 70 + 40 * len(values),
         "width": 700,
         "data": {"values": values},
         "layer": [
@@ -135,6 +140,119 @@ def gains(runs: list[tuple[str, float | None, tuple[float, float] | None]]) -> S
                     "y": y,
                     "x": {**x, "field": "gain"},
                     "tooltip": [{"field": name} for name in ("run", "gain", "low", "high")],
+                },
+            },
+        ],
+    }
+
+
+def curves(runs: Sequence[tuple[str, Sequence[CostPoint]]]) -> Spec | None:
+    """Best validation score against calls, one stepped line per run; None where nothing was measured."""
+    values = [
+        {"run": name, "calls": point.calls, "score": point.score}
+        for name, curve in runs
+        for point in curve
+        if point.score is not None
+    ]
+    if not values:
+        return None
+    return {
+        "$schema": _SCHEMA,
+        "height": 260,
+        "width": 700,
+        "data": {"values": values},
+        "mark": {"type": "line", "interpolate": "step-after", "point": True},
+        "encoding": {
+            "x": {"field": "calls", "type": "quantitative", "title": "Calls, those of the test split apart"},
+            "y": {"field": "score", "type": "quantitative", "title": "Best score on validation"},
+            "color": {"field": "run", "type": "nominal", "title": None, "scale": {"range": CATEGORIES}},
+            "strokeDash": {"field": "run", "type": "nominal", "title": None},
+            "tooltip": [{"field": "run"}, {"field": "calls"}, {"field": "score", "format": ".3f"}],
+        },
+    }
+
+
+_ROWS = ("validation", "train")
+_MARKS = {"baseline": "your prompt", "accepted": "accepted", "rejected": "rejected", "undecided": "undecided"}
+
+
+def scores(points: Sequence[ScorePoint]) -> Spec | None:
+    """Each version's score on train and validation rows with its 95 % band, marked by what was decided."""
+    values = [
+        {
+            "step": point.step,
+            "version": f"v{point.number}",
+            "rows": split,
+            "score": round(band.mean, 4),
+            "low": round(band.low, 4),
+            "high": round(band.high, 4),
+            "n": band.n,
+            "outcome": _MARKS[point.outcome],
+            "stage": point.stage,
+        }
+        for point in points
+        for split, band in (("train", point.train), ("validation", point.validation))
+        if band is not None and band.mean is not None
+    ]
+    if not values:
+        return None
+    incumbent = [
+        {"step": point.step, "score": round(point.incumbent.mean, 4)}
+        for point in points
+        if point.incumbent and point.incumbent.mean is not None
+    ]
+    x = {"field": "step", "type": "quantitative", "title": "Decision", "axis": {"tickMinStep": 1, "format": "d"}}
+    y = {"type": "quantitative", "title": "Mean score", "scale": {"domain": [0, 1]}}
+    names = list(_MARKS.values())
+    colour = {"field": "outcome", "type": "nominal", "title": None, "scale": {"domain": names, "range": _MARK_COLOURS}}
+    shape = {"field": "outcome", "type": "nominal", "title": None, "scale": {"domain": names, "range": _MARK_SHAPES}}
+    rows = {"field": "rows", "type": "nominal"}
+    shown = [{"field": name} for name in ("version", "rows", "score", "low", "high", "n", "outcome", "stage")]
+    return {
+        "$schema": _SCHEMA,
+        "height": 300,
+        "width": 700,
+        "layer": [
+            {
+                "data": {"values": incumbent},
+                "mark": {
+                    "type": "line",
+                    "interpolate": "step-after",
+                    "color": CATEGORIES[0],
+                    "opacity": 0.45,
+                    "strokeWidth": 3,
+                },
+                "encoding": {"x": x, "y": {**y, "field": "score"}},
+            },
+            {
+                "data": {"values": values},
+                "mark": {"type": "rule", "strokeWidth": 1.5, "opacity": 0.6},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "low"},
+                    "y2": {"field": "high"},
+                    "color": colour,
+                    "strokeDash": {
+                        **rows,
+                        "title": "Rows",
+                        "scale": {"domain": _ROWS, "range": [[1, 0], [3, 3]]},
+                    },
+                },
+            },
+            {
+                "data": {"values": values},
+                "mark": {"type": "point", "filled": True, "opacity": 1},
+                "encoding": {
+                    "x": x,
+                    "y": {**y, "field": "score"},
+                    "color": colour,
+                    "shape": shape,
+                    "size": {
+                        **rows,
+                        "legend": None,
+                        "scale": {"domain": _ROWS, "range": [110, 40]},
+                    },
+                    "tooltip": shown,
                 },
             },
         ],

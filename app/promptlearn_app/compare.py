@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import streamlit as st
 
@@ -98,22 +98,36 @@ def _interval(found: RunReport) -> tuple[float, float] | None:
 
 
 def _paired(found: list[RunReport]) -> None:
-    """The best prompts of two runs on the rows that both were run on."""
-    st.subheader("Two runs on the same rows")
-    left, middle, right = st.columns([2, 2, 1.2])
-    one = left.selectbox("From", found, format_func=_short, key="pair_from")
-    other = middle.selectbox("To", found, index=1, format_func=_short, key="pair_to")
-    split = right.selectbox("Rows", get_args(Split), index=2, key="pair_split")
-    if one.id == other.id:
-        safe.note("Choose two different runs.")
-        return
-    pair = reads.paired(one, other, split)
-    if pair is None:
-        safe.note("The best prompts of these two were not run on the same rows of this split.")
-        return
-    first, second, third = st.columns(3)
-    first.metric("Rows that both were run on", pair.n, border=True)
-    second.metric("Difference", words.signed(pair.difference), border=True)
-    third.metric("95 % interval", words.span(pair.ci95.low, pair.ci95.high), border=True)
-    told = "which chance alone explains well" if pair.p_value > 0.05 else "which chance alone would hardly make"
-    safe.note(f"Paired, row by row: p = {pair.p_value:.3g}, {told}.")
+    """The best prompts of these runs on the rows that they share."""
+    import pandas as pd
+
+    st.subheader("On the same rows")
+    split = cast("Split", st.selectbox("Rows", get_args(Split), index=2, key="pair_split"))
+    comparison = reads.compared([one.id for one in found], split)
+    frame = pd.DataFrame(
+        {
+            "Run": f"…{pair.run[-6:]}",
+            "Against": f"…{pair.against[-6:]}",
+            "Rows in common": pair.n,
+            "Difference": pair.difference if pair.n else None,
+            "95 % interval": words.span(pair.ci95.low, pair.ci95.high) if pair.n else "no row in common",
+            "p": pair.p_value if pair.n else None,
+            "Better": pair.better,
+            "Worse": pair.worse,
+        }
+        for pair in comparison.pairs
+    )
+    st.dataframe(
+        frame,
+        hide_index=True,
+        key="pairs_table",
+        column_config={
+            "Difference": st.column_config.NumberColumn(format="%+.3f"),
+            "p": st.column_config.NumberColumn(format="%.3g", help="Paired; below 0.05 chance hardly explains it"),
+        },
+    )
+    downloads.table(frame, "pairs", "pairs")
+    spec = charts.curves([(f"…{arm.summary.id[-6:]}", arm.curve) for arm in comparison.arms])
+    if spec is not None:
+        st.subheader("What each score cost")
+        charts.show(spec, "cost", "cost")

@@ -26,6 +26,7 @@ SECTIONS: dict[str, tuple[tuple[str, str, str], ...]] = {
         ("run", "Run", "monitoring"),
         ("prompt", "Prompt", "difference"),
         ("examples", "Examples", "table_rows"),
+        ("failures", "Failure modes", "bug_report"),
         ("judges", "Judges", "gavel"),
         ("tuning", "Tuning", "tune"),
     ),

@@ -7,23 +7,6 @@ from collections.abc import Callable, Iterable
 from promptlearn.records import Json
 from promptlearn_app import words
 
-DOING = {
-    "started": "Running your prompt on the first rows",
-    "round": "Looking at where the prompt fails",
-    "critique": "Asking for better prompts",
-    "proposed": "Trying candidates on a few rows",
-    "decision": "Racing candidates against the prompt in charge",
-    "prune": "Dropping what is worth nothing",
-    "guards": "Checking that nothing learned from reviewers was lost",
-    "budget": "The budget ends the search",
-    "test": "Reading the test split",
-}
-"""What the optimizer is at after an event of that kind."""
-
-
-def doing(kind: str) -> str:
-    return DOING.get(kind, "Working")
-
 
 def told(kind: str, body: Json) -> str:
     """One event as a sentence; empty for one that people need not read."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -11,7 +12,7 @@ from promptlearn_app.choice import chosen_report, version_picker
 from promptlearn_app.one_example import judge_name, show_example
 
 if TYPE_CHECKING:
-    from promptlearn.report import RunReport
+    from promptlearn.report import JudgeReport, RunReport
 
 PER_PAGE = 20
 
@@ -38,21 +39,25 @@ def page() -> None:
         show_example(found, example, version)
 
 
-def _figures(found: RunReport, rows: list[Any]) -> None:
+def _figures(found: RunReport, judges: Sequence[JudgeReport]) -> None:
     import pandas as pd
 
-    numbers = {one.digest: one.number for one in found.candidates}
+    labelled = [judge for judge in judges if judge.labelled]
+    for column, judge in zip(st.columns(4), labelled[:4], strict=False):
+        agreed = f"{judge.agreed} of {judge.labelled}"
+        column.metric(f"{safe.plain(judge.name)} agrees with people", agreed, border=True)
     frame = pd.DataFrame(
         {
-            "Judge": judge_name(row.judge),
-            "Version": numbers.get(row.prompt),
-            "Rows": row.split,
-            "Verdicts": row.verdicts,
-            "Passed": row.full / row.scored if row.scored else None,
-            "Mean score": row.mean,
-            "No verdict": row.verdicts - row.scored,
+            "Judge": judge.name,
+            "Version": one.number,
+            "Rows": one.split,
+            "Verdicts": one.verdicts,
+            "Passed": one.pass_rate,
+            "Mean score": one.mean,
+            "No verdict": one.errors,
         }
-        for row in sorted(rows, key=lambda row: (numbers.get(row.prompt, -1), row.split, row.judge))
+        for judge in judges
+        for one in judge.by_version
     )
     st.dataframe(
         frame,
@@ -69,17 +74,19 @@ def _figures(found: RunReport, rows: list[Any]) -> None:
     downloads.table(frame, f"judges-{found.id}", "judges")
 
 
-def _errors(found: RunReport, rows: list[Any], version: str) -> None:
+def _errors(found: RunReport, judges: Sequence[JudgeReport], version: str) -> None:
     """What a judge could not judge, in its words."""
     broken = {
-        row.judge: row.verdicts - row.scored for row in rows if row.prompt == version and row.verdicts > row.scored
+        judge.name: missing
+        for judge in judges
+        if (missing := sum(one.errors for one in judge.by_version if one.digest == version))
     }
     if not broken:
         return
     judge = st.selectbox(
         "Verdicts without a score",
         list(broken),
-        format_func=lambda name: f"{judge_name(name)}: {words.plural(broken[name], 'row')}",
+        format_func=lambda name: f"{name}: {words.plural(broken[name], 'row')}",
         key="judge_errors",
         index=None,
         placeholder="choose a judge to read why",

@@ -15,10 +15,11 @@ from promptlearn.report import RunReport, RunSummary
 
 if TYPE_CHECKING:
     from promptlearn.records import Rollout, Split, Verdict
-    from promptlearn.report import Paired, TuningReport
+    from promptlearn.report import Comparison, FailureReport, JudgeReport, Overview, Remarks, Setup, TuningReport
     from promptlearn.store import Store
-    from promptlearn.store.request_rows import CellRow, DisputeRow, JudgeRow
-    from promptlearn.store.rows import ExampleRow
+    from promptlearn.store.feedback_rows import FeedbackState
+    from promptlearn.store.request_rows import CellRow, DisputeRow
+    from promptlearn.store.rows import EventRow, ExampleRow
     from promptlearn.store.tuning_rows import TuningSample
 
 LISTED = 500
@@ -109,8 +110,38 @@ def _moment(found: RunReport) -> str:
     return f"{found.summary.state}/{last}/{sum(row.rollouts for one in found.candidates for row in one.failures)}"
 
 
-def judges(found: RunReport) -> list[JudgeRow]:
-    return store().views.judges(found.id)
+def judges(found: RunReport) -> tuple[JudgeReport, ...]:
+    return report.judges(store(), found.id)
+
+
+def overview(run: str) -> Overview:
+    return report.overview(store(), run)
+
+
+def told(run: str, last: int, limit: int) -> list[EventRow]:
+    """The newest events of a run, the newest first."""
+    return report.events(store(), run, max(0, last - limit), limit)[::-1]
+
+
+def failure_modes(found: RunReport, version: str, split: Split) -> FailureReport:
+    return _failure_modes(where(), found.id, _moment(found), version, split)
+
+
+@st.cache_resource(show_spinner=False, max_entries=50)
+def _failure_modes(place: str, run: str, moment: str, version: str, split: Split) -> FailureReport:
+    return report.failure_modes(_opened(place), run, version, split)
+
+
+def remarks(state: FeedbackState | None, offset: int, limit: int) -> Remarks:
+    return report.remarks(store(), state, None, offset, limit)
+
+
+def compared(runs: Sequence[str], split: Split) -> Comparison:
+    return report.compare_runs(store(), runs, split)
+
+
+def setup(run: str) -> Setup:
+    return report.setup(store(), run)
 
 
 def judge_errors(found: RunReport, version: str, judge: str) -> list[Verdict]:
@@ -129,8 +160,3 @@ def tuning(run: str) -> TuningReport | None:
 
 def tuning_samples(run: str, step: int) -> list[TuningSample]:
     return report.tuning_samples(store(), run, step)
-
-
-def paired(one: RunReport, other: RunReport, split: Split) -> Paired | None:
-    """The best prompts of two runs on the rows that both were run on."""
-    return report.paired(store(), (one.id, one.best or "baseline"), (other.id, other.best or "baseline"), split)

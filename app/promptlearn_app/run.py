@@ -12,10 +12,10 @@ import streamlit as st
 
 from promptlearn import report
 from promptlearn_app import charts, controls, downloads, happenings, reads, safe, words
-from promptlearn_app.choice import chosen_report, version_name
+from promptlearn_app.choice import current_run, version_name
 
 if TYPE_CHECKING:
-    from promptlearn.report import CandidateReport, RunReport
+    from promptlearn.report import CandidateReport, Overview, RunReport
 
 EVERY = 2.0
 """Seconds between two looks."""
@@ -23,136 +23,136 @@ TOLD = 40
 """Events that are shown."""
 FAMILY = 10
 """Versions in the graph."""
+GOES_ON = "It goes on where it was with Resume, and pays for nothing twice."
+BUDGETS = {
+    "usd": "Dollars",
+    "tokens": "Tokens",
+    "calls": "Calls",
+    "task_calls": "Task calls",
+    "judge_calls": "Judge calls",
+    "meta_calls": "Meta calls",
+    "minutes": "Minutes",
+}
 
 
 def page() -> None:
-    found = chosen_report()
     st.title("Run")
-    live = found.summary.state == "running"
-    st.fragment(_everything, run_every=EVERY if live else None)(found.id, live)
+    run = current_run() or "latest"
+    live = reads.overview(run).live
+    st.fragment(_everything, run_every=EVERY if live else None)(run, live)
 
 
 def _everything(run: str, live: bool) -> None:
-    found = reads.run(run)
-    if live and found.summary.state != "running":
+    seen = reads.overview(run)
+    if live and not seen.live:
         st.rerun()
-    _head(found)
-    controls.bar(found)
-    _figures(found)
-    _outcome(found)
+    found = reads.run(run)
+    _head(seen)
+    controls.bar(seen)
+    _figures(found, seen)
+    _outcome(found, seen)
     if not found.candidates:
         safe.note("The first prompt is being opened …")
         return
-    _decisions(found)
+    _decisions(found, seen)
     _family(found)
     _usage(found)
-    _log(found)
+    _log(found.id, seen)
 
 
-def _head(found: RunReport) -> None:
-    summary = found.summary
-    tone = {"running": "good", "failed": "bad", "finished": "good"}.get(summary.state, "warn")
-    labels = [(words.STATES.get(summary.state, summary.state), tone)]
+def _head(seen: Overview) -> None:
+    summary = seen.summary
+    tones = {"running": "good", "failed": "bad", "finished": "good"}
+    labels = [(words.STATES.get(seen.standing, seen.standing), tones.get(seen.standing, "warn"))]
     if summary.decision:
         labels.append((words.DECISIONS[summary.decision], "good" if summary.decision == "improved" else "warn"))
-    labels += [(f"begun {words.ago(summary.created_at)}", "calm"), (found.id, "calm")]
+    labels += [(f"begun {words.ago(summary.created_at)}", "calm"), (summary.id, "calm")]
     safe.chips(labels)
 
 
-def _figures(found: RunReport) -> None:
-    summary = found.summary
+def _figures(found: RunReport, seen: Overview) -> None:
+    summary = seen.summary
     before, after, used, speed = st.columns(4)
-    before.metric("Your prompt", words.score(_baseline_score(found)), border=True, height="stretch", help=_where(found))
+    tested = summary.best_score is not None and summary.baseline_score is not None
+    where = "Mean score on the test split" if tested else "Mean score on validation rows so far"
+    first = seen.points[0].validation if seen.points else None
+    last = seen.points[-1].incumbent if seen.points else None
+    old = summary.baseline_score if tested else first.mean if first else None
+    new = summary.best_score if tested else last.mean if last else None
     gain = words.signed(summary.delta) if summary.delta is not None else None
+    before.metric("Your prompt", words.score(old), border=True, height="stretch", help=where)
     after.metric(
         "Best prompt",
-        words.score(_best_score(found)),
+        words.score(new),
         gain,
         delta_color="blue" if gain else "off",
         border=True,
         height="stretch",
-        help=_where(found),
+        help=where,
     )
-    cap, calls = _cap(found), sum(usage.calls + usage.cached_calls for usage in found.usage.values())
-    task = found.usage["task"]
-    spent = f"{words.count(task.calls + task.cached_calls)} of {words.count(cap)}" if cap else words.count(calls)
-    used.metric(
-        "Task calls" if cap else "Calls",
-        spent,
-        border=True,
-        height="stretch",
-        help="Answers from the journal are counted too",
-    )
-    rows = sum(row.rollouts for one in found.candidates for row in one.failures)
-    per_second = rows / summary.active_seconds if summary.active_seconds else None
-    shown = f"{per_second:.1f} rows/s" if per_second is not None else words.NONE
+    line = next((line for line in seen.budget if line.name == "task_calls"), None) or next(iter(seen.budget), None)
+    calls = sum(usage.calls + usage.cached_calls for usage in found.usage.values())
+    spent = f"{words.count(line.spent)} of {words.count(line.cap)}" if line else words.count(calls)
+    label = BUDGETS.get(line.name, line.name) if line else "Calls"
+    used.metric(label, spent, border=True, height="stretch", help="Answers from the journal are counted too")
+    rows = sum(seen.rows.values())
+    rate = seen.rows_per_second or (rows / summary.active_seconds if summary.active_seconds else None)
     speed.metric(
         "Speed",
-        shown,
+        words.NONE if rate is None else f"{rate:.1f} rows/s",
+        f"{seen.in_flight} calls under way" if seen.live and seen.in_flight else None,
+        delta_color="off",
+        delta_arrow="off",
         border=True,
         height="stretch",
         help=f"{rows:,} rows in {words.seconds(summary.active_seconds)} of work",
     )
-    if cap and summary.state == "running":
-        st.progress(min(1.0, (task.calls + task.cached_calls) / cap))
+    for one in seen.budget if seen.live else ():
+        if one.share is not None:
+            name = BUDGETS.get(one.name, one.name)
+            st.progress(one.share, f"{name}: {words.count(one.spent)} of {words.count(one.cap)}")
 
 
-def _where(found: RunReport) -> str:
-    return (
-        "Mean score on the test split"
-        if found.summary.best_score is not None
-        else "Mean score on validation rows so far"
-    )
-
-
-def _baseline_score(found: RunReport) -> float | None:
-    return (
-        found.summary.baseline_score if found.summary.baseline_score is not None else _validation(found, found.baseline)
-    )
-
-
-def _best_score(found: RunReport) -> float | None:
-    return found.summary.best_score if found.summary.best_score is not None else _validation(found, found.best)
-
-
-def _validation(found: RunReport, digest: str | None) -> float | None:
-    one = next((one for one in found.candidates if one.digest == digest), None)
-    return charts.mean_on(one, "validation") if one else None
-
-
-def _cap(found: RunReport) -> int | None:
-    budget = found.config.get("budget") if isinstance(found.config, dict) else None
-    cap = budget.get("task_calls") if isinstance(budget, dict) else None
-    return cap if isinstance(cap, int) and cap > 0 else None
-
-
-def _outcome(found: RunReport) -> None:
+def _outcome(found: RunReport, seen: Overview) -> None:
     """One sentence that a newcomer understands."""
-    summary = found.summary
-    result = found.result if isinstance(found.result, dict) else {}
-    delta = result.get("delta") or {}
-    low, high = (delta.get("ci95") or [None, None])[:2]
-    proof = f"{words.signed(summary.delta)} (95 % interval {words.span(low, high)}) on {delta.get('n')} test rows"
-    if summary.state == "running":
-        last = found.events[-1].kind if found.events else "started"
-        safe.busy(f"{happenings.doing(last)} …")
+    summary = seen.summary
+    if seen.live:
+        safe.busy(f"{seen.activity[:1].upper()}{seen.activity[1:]} …")
+        if seen.latest_rule:
+            safe.quote(seen.latest_rule, "newest rule of the best prompt so far")
+    elif seen.standing == "killed":
+        safe.warn(f"No process works on this run any more. {GOES_ON}")
     elif summary.state == "failed":
         safe.problem(f"The run failed: {summary.stop_reason}")
     elif summary.state == "interrupted":
-        safe.warn("The run was stopped. It goes on where it was with Resume, and pays for nothing twice.")
+        safe.warn(f"The run was stopped. {GOES_ON}")
     elif summary.is_evaluation:
         safe.note("This run only measured a prompt.")
     elif summary.decision == "improved":
-        safe.good(f"Proven better on rows that it never saw: {proof}.")
+        safe.good(f"Proven better on rows that it never saw: {_proof(found)}.")
     elif summary.decision:
         safe.warn(
-            f"Not proven: {proof}. Your own prompt is kept. More test rows or a larger budget make a proof easier."
+            f"Not proven: {_proof(found)}. Your own prompt is kept. "
+            "More test rows or a larger budget make a proof easier."
         )
     elif summary.state == "budget":
         safe.warn("The budget is spent. Raise it and the run goes on where it was.")
+    for text in seen.warnings:
+        safe.note(f"Warning: {text}")
 
 
-def _decisions(found: RunReport) -> None:
+def _proof(found: RunReport) -> str:
+    delta = (found.result if isinstance(found.result, dict) else {}).get("delta") or {}
+    low, high = (delta.get("ci95") or [None, None])[:2]
+    return f"{words.signed(delta.get('score'))} (95 % interval {words.span(low, high)}) on {delta.get('n')} test rows"
+
+
+def _decisions(found: RunReport, seen: Overview) -> None:
+    spec = charts.scores(seen.points)
+    if spec is not None:
+        st.subheader("Score, decision by decision")
+        charts.show(spec, f"scores-{found.id}", "scores")
+        safe.note("Line: the prompt in charge on validation rows. Bars: 95 % intervals; dotted and small: train rows.")
     spec = charts.decisions(found)
     st.subheader("Decisions")
     if spec is None:
@@ -252,8 +252,7 @@ def _usage(found: RunReport) -> None:
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="usage")
 
 
-def _log(found: RunReport) -> None:
-    told = [(event.at, happenings.told(event.kind, event.body)) for event in reversed(found.events)]
-    lines = [(at, text) for at, text in told if text][:TOLD]
+def _log(run: str, seen: Overview) -> None:
+    told = [(event.at, happenings.told(event.kind, event.body)) for event in reads.told(run, seen.last_event, TOLD)]
     with st.expander("What happened, the newest first"):
-        safe.facts((words.clock(at), text) for at, text in lines)
+        safe.facts((words.clock(at), text) for at, text in told if text)

@@ -8,6 +8,7 @@ import streamlit as st
 
 from promptlearn.dashboard import commands
 from promptlearn_app import reads, safe
+from promptlearn_app.choice import current_run
 
 MARKS = {True: "✓", False: "✕", None: "–"}
 _LOOKED = "doctor"
@@ -35,7 +36,31 @@ def page() -> None:
             known = (name, _examine(name, offline=not full))
         st.session_state[_LOOKED] = known
     _show(known[1])
-    st.subheader("Keys")
+    _keys()
+
+
+def _keys() -> None:
+    """Whether the newest run's models find their keys; a key itself is never read here."""
+    import pandas as pd
+
+    st.subheader("Models and keys of the newest run")
+    run = current_run() if reads.exists() else None
+    models = reads.setup(run).models if run else ()
+    if models:
+        told = {True: "✓ is set", False: "✕ is not set here", None: "– needs none"}
+        frame = pd.DataFrame(
+            {
+                "For": one.role,
+                "Model": one.name,
+                "Address": one.base_url or "",
+                "Key in": one.key_env or "",
+                "Key": told[one.key_is_set],
+            }
+            for one in models
+        )
+        st.dataframe(frame, hide_index=True, key="keys_table")
+    else:
+        safe.note("No run names its models here yet, or it was started from Python.")
     safe.note("A key is read from its environment variable when a run begins. It is never stored and never shown.")
 
 

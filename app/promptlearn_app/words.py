@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 STATES = {
     "running": "● running",
     "paused": "‖ paused",
+    "stopping": "◌ stopping",
+    "killed": "✕ killed",
     "finished": "✓ finished",
     "failed": "✕ failed",
     "interrupted": "■ stopped",

@@ -120,8 +120,9 @@ def test_examples_are_counted_and_one_can_be_opened(seeded: Pages, runs: Runs) -
 
 def test_two_runs_are_compared_on_the_rows_that_both_were_run_on(seeded: Pages, runs: Runs) -> None:
     shown = seeded.open("compare", runs=f"{runs.improved},{runs.not_proven}")
-    assert shown.metric[0].label == "Rows that both were run on"
-    assert int(shown.metric[0].value) > 10
+    (pair,) = shown.dataframe[1].value.to_dict("records")
+    assert pair["Rows in common"] > 10
+    assert abs(pair["Difference"]) > 0.9
 
 
 @pytest.mark.slow

@@ -1,0 +1,3 @@
+from promptlearn_app.failures import page
+
+page()
