@@ -31,7 +31,6 @@ from promptlearn.report.live import events, requests
 from promptlearn.report.matrix import Attempt, Cell, ExampleDetail, Matrix, MatrixRow, example_detail, matrix
 from promptlearn.report.names import Version, find_version, locate, run_config
 from promptlearn.report.overview import BudgetLine, Overview, ScorePoint, overview, score_points
-from promptlearn.report.pairs import Paired, paired
 from promptlearn.report.prompts import as_document, diff, prompt, unified_diff
 from promptlearn.report.remarks import Outcome, Remark, Remarks, remark_history, remarks
 from promptlearn.report.run import CandidateReport, RunReport, lineage, load_run
@@ -67,7 +66,6 @@ __all__ = [
     "Outcome",
     "Overview",
     "Pair",
-    "Paired",
     "Part",
     "Remark",
     "Remarks",
@@ -101,7 +99,6 @@ __all__ = [
     "locate",
     "matrix",
     "overview",
-    "paired",
     "parts",
     "prompt",
     "remark_history",
