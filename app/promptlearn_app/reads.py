@@ -36,6 +36,11 @@ def home() -> Path:
     return Path(os.environ.get("PROMPTLEARN_DASHBOARD_HOME", "") or ".").resolve()
 
 
+def person() -> str:
+    """Who sits in front of the page, as far as the machine knows."""
+    return desk.person()
+
+
 def store() -> Store:
     """The store, opened once. Raises `StoreError` where there is none yet."""
     return _opened(where())

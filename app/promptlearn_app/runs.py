@@ -14,7 +14,7 @@ def page() -> None:
     found = reads.runs()
     _figures(found)
     _table(found)
-    with st.expander("Start a run", icon=":material/play_arrow:", expanded=False):
+    with st.expander("Start a run", icon=":material/play_arrow:", expanded="begun" in st.session_state):
         start_form()
 
 

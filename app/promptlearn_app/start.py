@@ -21,9 +21,9 @@ DEMO = "The demo (no key needed)"
 
 
 def start_form() -> None:
-    begun: Started | None = st.session_state.get(_BEGUN)
-    if begun is not None:
-        _wait_for(begun)
+    waiting: Started | None = st.session_state.get(_BEGUN)
+    if waiting is not None:
+        _wait_for(waiting)
         return
     by_file, by_upload = st.tabs(["From a configuration", "From a prompt and a table"])
     with by_file:
@@ -115,17 +115,20 @@ def _review_upload(config: Path) -> None:
 
 def _begin(config: Path, calls: int) -> None:
     overrides = [f"budget.task_calls={calls}"] if calls else []
-    st.session_state[_BEGUN] = commands.start_run(
-        config, reads.where(), reads.home(), reads.private_folder(), overrides
-    )
-    st.session_state["begun_at"] = time.monotonic()
+    begun(commands.start_run(config, reads.where(), reads.home(), reads.private_folder(), overrides))
     st.rerun()
 
 
+def begun(started: Started) -> None:
+    """Remember a run that was started, until it has an id."""
+    st.session_state[_BEGUN] = started
+    st.session_state["begun_at"] = time.monotonic()
+
+
 @st.fragment(run_every=0.7)
-def _wait_for(begun: Started) -> None:
+def _wait_for(waiting: Started) -> None:
     """Until the run has an id, or says why it has none."""
-    run, failed = begun.run(), begun.failed()
+    run, failed = waiting.run(), waiting.failed()
     late = time.monotonic() - st.session_state.get("begun_at", 0.0) > WAIT_SECONDS
     if run:
         del st.session_state[_BEGUN]

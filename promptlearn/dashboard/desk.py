@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from pathlib import Path
 
 from promptlearn.store import Store, open_store
@@ -29,3 +30,11 @@ def has_store(where: str) -> bool:
 def shown(where: str) -> str:
     """The store's place for people, without a password."""
     return str(find_place(where))
+
+
+def person() -> str:
+    """The name of whoever the dashboard runs as."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "somebody"
