@@ -20,7 +20,12 @@ from promptlearn.records import Message, Role
 from promptlearn.store import open_store
 from promptlearn.store.place import find_place
 
-EXTRAS = {"local": ("xllamacpp",), "data": ("pandas", "pyarrow"), "litellm": ("litellm",)}
+EXTRAS = {
+    "local": ("xllamacpp",),
+    "data": ("pandas", "pyarrow"),
+    "litellm": ("litellm",),
+    "rl": ("torch", "transformers", "peft"),
+}
 LOW_DISK = 500_000_000
 """Bytes."""
 

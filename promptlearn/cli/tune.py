@@ -115,6 +115,8 @@ def export(
     say(f"adapter of step {exported.step}: {exported.folder}")
     if exported.gguf is not None:
         say(f"for llama.cpp: {exported.gguf}")
+    elif exported.why_not:
+        note(f"warning: {exported.why_not}", style="yellow")
     if not exported.step:
         note("warning: no step was better than the base on validation, so this adapter changes nothing", style="yellow")
 

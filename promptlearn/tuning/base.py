@@ -36,6 +36,11 @@ def training_sampling(max_tokens: int, seed: int | None = None) -> Sampling:
     return Sampling(max_tokens=max_tokens, temperature=1.0, top_p=1.0, seed=seed)
 
 
+def greedy_sampling(max_tokens: int) -> Sampling:
+    """How the policy is measured: always its likeliest token. No training sample is drawn so."""
+    return Sampling(max_tokens=max_tokens, temperature=0.0)
+
+
 def check_sampling(sampling: Sampling) -> None:
     """Raise ConfigError unless samples are drawn from the policy itself.
 
@@ -275,7 +280,8 @@ class Sampler(Protocol):
     def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
         """`n` completions of one prompt, each as soon as it ends.
 
-        `sampling` must pass `check_sampling`, or ConfigError is raised; its seed makes the group reproducible.
+        `sampling` must pass `check_sampling` or be `greedy_sampling`, or ConfigError is raised; its seed makes the
+        group reproducible.
         Raises ModelError.
         """
 

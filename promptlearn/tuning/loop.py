@@ -178,7 +178,13 @@ class Trainer:
     async def _validate(self) -> None:
         """Read the validation split with the policy of now, and keep its adapter where it is the best so far."""
         rows = await read_validation(self.validating, self.plan.validation, self.plan.tuning.queue)
-        found = self.progress.add(reading(self.progress.step, rows))
+        now = reading(self.progress.step, rows)
+        if now.score is None:
+            why = Counter(reward.error for row in rows for reward in row.rewards).most_common(1)[0][0]
+            raise TooManyErrors(
+                f"none of {len(rows)} validation rows could be judged: {why}; mend that and run it again"
+            )
+        found = self.progress.add(now)
         self.progress.gpu_s += sum(row.draw.seconds for row in rows)
         if found.best:
             await asyncio.to_thread(self.backend.learner.save_adapter, self.checkpoints.best(found.step))

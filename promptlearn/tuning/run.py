@@ -18,19 +18,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from promptlearn.config import TuningConfig
-from promptlearn.errors import BudgetSpent, ConfigError, DataError
+from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
 from promptlearn.job import Job, beat, note_end, versions
 from promptlearn.ledger import Ledger
 from promptlearn.limits import Limits
 from promptlearn.metered import MeteredModel
+from promptlearn.models.base import Sampling
 from promptlearn.models.batch import BatchModel
 from promptlearn.records import ROLES, Example, Split, fingerprint
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
 from promptlearn.store.rows import TUNING
-from promptlearn.tuning.base import Backend, Lora, training_sampling
+from promptlearn.tuning.base import Backend, Lora, greedy_sampling, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.diary import StoreDiary
+from promptlearn.tuning.export import write_gguf
 from promptlearn.tuning.lint import lint
 from promptlearn.tuning.loop import Plan, Trainer
 from promptlearn.tuning.order import batch_of, draw_seed
@@ -158,17 +160,38 @@ class _Training:
         self._seconds_before = row.active_seconds if row else 0.0
 
     async def run(self) -> TuneResult:
-        job, tuning = self._job, self._tuning
-        ledger = Ledger(job.budget, minutes_before=self._seconds_before / 60)
+        tuning = self._tuning
+        ledger = Ledger(self._job.budget, minutes_before=self._seconds_before / 60)
         checkpoints = Checkpoints(self._folder / "checkpoints")
         found = await asyncio.to_thread(checkpoints.load, self._backend.learner)
+        if found is None and self._backend.learner.version:
+            raise TuningError("these weights were trained before, and a new run begins with the base: open it anew")
         progress = found or Progress()
         await progress.charge(ledger)
-        diary = StoreDiary(self._log, (*job.warnings, *lint(job, tuning)))
-        rows = {"train": len(job.dataset.train), "validation": len(self._validation_rows())}
+        diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning)))
+        rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
         judge = self._judge_model(ledger)
-        trainer = Trainer(
+        try:
+            stop_reason = await self._trainer(judge, ledger, checkpoints, progress, diary).run()
+        except BudgetSpent as error:
+            if progress.best is None:
+                raise
+            stop_reason = str(error)
+        finally:
+            if judge is not None:
+                await judge.close()
+        return await self._result(progress, ledger, checkpoints, diary, stop_reason)
+
+    def _trainer(
+        self,
+        judge: MeteredModel | None,
+        ledger: Ledger,
+        checkpoints: Checkpoints,
+        progress: Progress,
+        diary: StoreDiary,
+    ) -> Trainer:
+        return Trainer(
             plan=self._plan(),
             backend=self._backend,
             training=self._source("train", judge, ledger),
@@ -179,34 +202,60 @@ class _Training:
             diary=diary,
             folder=self._folder / "published",
         )
-        try:
-            stop_reason = await trainer.run()
-        except BudgetSpent as error:
-            if progress.best is None:
-                raise
-            stop_reason = str(error)
-        finally:
-            if judge is not None:
-                await judge.close()
-        if progress.readings and progress.best is not None:
-            await diary.warn(gold_warnings(progress.readings[0], progress.best, self._gold_judges()))
+
+    async def _result(
+        self, progress: Progress, ledger: Ledger, checkpoints: Checkpoints, diary: StoreDiary, stop_reason: str
+    ) -> TuneResult:
+        best = progress.best
+        assert best is not None  # the base is read first, and a reading without a score stops the run
+        adapter = _copied(checkpoints.best(best.step), self._folder / "adapter")
+        gguf = await self._gguf(adapter, diary)
+        await diary.warn(gold_warnings(progress.readings[0], best, self._gold_judges()))
         await diary.end(stop_reason)
-        return self._result(progress, ledger, checkpoints, diary, stop_reason)
+        price = self._tuning.gpu_usd_per_hour
+        return TuneResult(
+            run_id=self._log.run,
+            state="finished" if stop_reason in ("steps", "patience") else "budget",
+            stop_reason=stop_reason,
+            adapter=adapter,
+            gguf=gguf,
+            steps=progress.step,
+            best_step=best.step,
+            validation=tuple(progress.readings),
+            usage={role: ledger.usage(role) for role in ROLES},
+            gpu_s=progress.gpu_s,
+            gpu_cost_usd=None if price is None else price * progress.gpu_s / 3600,
+            wall_s=self._seconds_before + time.monotonic() - self._started,
+            warnings=tuple(diary.warnings),
+        )
+
+    async def _gguf(self, adapter: Path, diary: StoreDiary) -> Path | None:
+        """The adapter for llama.cpp, where the base has a name that it was opened by."""
+        base = self._tuning.base or self._job.task.name
+        if self._tuning.base is None and not base.startswith("local/"):
+            return None
+        try:
+            return await asyncio.to_thread(write_gguf, adapter, base, self._folder / "adapter.gguf")
+        except ConfigError as error:
+            await diary.warn([str(error)])
+            return None
 
     def _plan(self) -> Plan:
         tuning, seed = self._tuning, self._job.search.seed
         max_tokens = tuning.max_tokens or self._job.task.sampling.max_tokens
 
-        def ask(example: Example, *place: int | str) -> Ask:
-            sampling = training_sampling(max_tokens, draw_seed(seed, *place))
+        def ask(example: Example, sampling: Sampling) -> Ask:
             prompt_ids = self._backend.tokenizer.prompt_ids(self._job.prompt.render(example.inputs))
             return Ask(example, tuple(prompt_ids), sampling)
 
         def train(number: int) -> Sequence[Ask]:
             rows = batch_of(self._job.dataset.train, tuning.groups, number, seed)
-            return [ask(example, "train", number, place) for place, example in enumerate(rows)]
+            return [
+                ask(example, training_sampling(max_tokens, draw_seed(seed, "train", number, place)))
+                for place, example in enumerate(rows)
+            ]
 
-        validation = [ask(example, "validation", example.id) for example in self._validation_rows()]
+        validation = [ask(example, greedy_sampling(max_tokens)) for example in self._validation_rows()]
         return Plan(tuning, train, validation, max_tokens, self._job.search.max_error_share)
 
     def _validation_rows(self) -> Sequence[Example]:
@@ -235,28 +284,6 @@ class _Training:
     def _source(self, split: Split, judge: MeteredModel | None, ledger: Ledger) -> Source:
         rewards = Rewards(self._job.panel(judge), self._job.prompt.digest, split)
         return Source(self._backend.sampler, self._backend.tokenizer, rewards, ledger, self._stopping)
-
-    def _result(
-        self, progress: Progress, ledger: Ledger, checkpoints: Checkpoints, diary: StoreDiary, stop_reason: str
-    ) -> TuneResult:
-        best = progress.best
-        assert best is not None  # without a reading the run does not come here
-        price = self._tuning.gpu_usd_per_hour
-        return TuneResult(
-            run_id=self._log.run,
-            state="finished" if stop_reason in ("steps", "patience") else "budget",
-            stop_reason=stop_reason,
-            adapter=_copied(checkpoints.best(best.step), self._folder / "adapter"),
-            gguf=None,
-            steps=progress.step,
-            best_step=best.step,
-            validation=tuple(progress.readings),
-            usage={role: ledger.usage(role) for role in ROLES},
-            gpu_s=progress.gpu_s,
-            gpu_cost_usd=None if price is None else price * progress.gpu_s / 3600,
-            wall_s=self._seconds_before + time.monotonic() - self._started,
-            warnings=tuple(diary.warnings),
-        )
 
 
 def _copied(source: Path, target: Path) -> Path:

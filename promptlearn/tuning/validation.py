@@ -1,7 +1,7 @@
 """Validation: what the policy of now is worth on rows that it does not learn from.
 
-Reads rows of the validation split alone (invariant 5). Its answers are drawn as the job's task model would answer, one
-per row, and judged as they end. Knows no training.
+Reads rows of the validation split alone (invariant 5). Its answers are greedy, one per row, and judged as they end.
+Knows no training.
 """
 
 from __future__ import annotations

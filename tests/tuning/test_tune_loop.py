@@ -14,7 +14,7 @@ from colours import COLOURS, LABELS, colour_job, colour_tuning
 from toy_policy import Table, ToyLearner, ToySampler, ToyTokenizer, read, toy_backend
 
 from promptlearn.config import SearchConfig
-from promptlearn.errors import ConfigError, Interrupted, TooManyErrors
+from promptlearn.errors import ConfigError, Interrupted, TooManyErrors, TuningError
 from promptlearn.job import JudgeSpec
 from promptlearn.judging import LabelSet
 from promptlearn.ledger import Budget
@@ -198,6 +198,13 @@ async def test_judges_that_fail_too_often_stop_the_run(store: Store) -> None:
 
     with pytest.raises(TooManyErrors, match="out of order"):
         await train(colour_job(store, [Broken()]), colour_tuning(), toy_backend())
+
+
+async def test_a_run_begins_with_the_base_or_not_at_all(store: Store) -> None:
+    backend = toy_backend()
+    await train(colour_job(store), colour_tuning(steps=3), backend)
+    with pytest.raises(TuningError, match="trained before"):
+        await train(colour_job(store), colour_tuning(steps=4), backend)
 
 
 async def test_training_reads_train_and_validation_alone(store: Store) -> None:

@@ -16,7 +16,17 @@ from random import Random
 
 from promptlearn.models.base import Sampling
 from promptlearn.records import Message
-from promptlearn.tuning.base import Adam, Adapter, Backend, Loss, Sample, StepReport, TrainSample, check_sampling
+from promptlearn.tuning.base import (
+    Adam,
+    Adapter,
+    Backend,
+    Loss,
+    Sample,
+    StepReport,
+    TrainSample,
+    check_sampling,
+    greedy_sampling,
+)
 
 WORDS = ("", "red", "blue", "green", "sky", "grass", "rose", "sea", "leaf", "blood")
 """Token 0 ends an answer."""
@@ -32,6 +42,18 @@ def chances(table: Table, place: Place) -> list[float]:
     logits = table.get(place, [0.0] * len(ANSWERS))
     weights = [math.exp(logit - max(logits)) for logit in logits]
     return [weight / sum(weights) for weight in weights]
+
+
+Pick = Callable[[list[float]], int]
+"""A token by its chances."""
+
+
+def likeliest(of: list[float]) -> int:
+    return of.index(max(of))
+
+
+def drawn_by(rng: Random) -> Pick:
+    return lambda of: rng.choices(ANSWERS, of)[0]
 
 
 class ToyTokenizer:
@@ -59,11 +81,14 @@ class ToySampler:
         return self._version
 
     async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
-        check_sampling(sampling)
+        greedy = sampling == greedy_sampling(sampling.max_tokens)
+        if not greedy:
+            check_sampling(sampling)
         self.groups += 1
         self.drawing += 1
         rng, table, version = Random(sampling.seed), dict(self._table), self._version
-        samples = [self._one(table, prompt_ids[-1], index, version, rng, sampling.max_tokens) for index in range(n)]
+        pick = likeliest if greedy else drawn_by(rng)
+        samples = [self._one(table, prompt_ids[-1], index, version, pick, sampling.max_tokens) for index in range(n)]
         try:
             for sample in sorted(samples, key=lambda one: len(one.token_ids)):
                 await asyncio.sleep(self._delay() if self._delay else 0)
@@ -81,12 +106,12 @@ class ToySampler:
         self._table = {}
 
     @staticmethod
-    def _one(table: Table, asked: int, index: int, version: int, rng: Random, most: int) -> Sample:
+    def _one(table: Table, asked: int, index: int, version: int, pick: Pick, most: int) -> Sample:
         ids: list[int] = []
         logprobs: list[float] = []
         while len(ids) < most and not (ids and ids[-1] == 0):
             of = chances(table, (asked, len(ids)))
-            ids.append(rng.choices(ANSWERS, of)[0])
+            ids.append(pick(of))
             logprobs.append(math.log(of[ids[-1]]))
         return Sample(index, tuple(ids), tuple(logprobs), "stop" if ids[-1] == 0 else "length", version)
 

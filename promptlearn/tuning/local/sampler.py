@@ -15,7 +15,7 @@ from torch import Tensor
 
 from promptlearn.errors import ConfigError
 from promptlearn.models.base import Sampling
-from promptlearn.tuning.base import Adapter, FinishReason, Sample, check_sampling
+from promptlearn.tuning.base import Adapter, FinishReason, Sample, check_sampling, greedy_sampling
 from promptlearn.tuning.canary import TOLERANCE, check
 from promptlearn.tuning.local.cache import GroupCache
 from promptlearn.tuning.local.policy import Policy
@@ -36,7 +36,8 @@ class LocalSampler:
         return self._version
 
     async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
-        check_sampling(sampling)
+        if sampling != greedy_sampling(sampling.max_tokens):
+            check_sampling(sampling)
         if not prompt_ids:
             raise ConfigError("a prompt without tokens can not be completed")
         loop = asyncio.get_running_loop()
@@ -97,6 +98,7 @@ class _Group:
     logprobs: list[list[float]]
     position: int
     version: int
+    greedy: bool
 
     @classmethod
     def begin(cls, policy: Policy, prompt_ids: Sequence[int], n: int, sampling: Sampling, version: int) -> _Group:
@@ -114,7 +116,8 @@ class _Group:
         chances = torch.rand(sampling.max_tokens, n, generator=generator, dtype=exact).to(policy.device)
         rows = list(range(n))
         empty: tuple[list[list[int]], list[list[float]]] = ([[] for _ in rows], [[] for _ in rows])
-        return cls(policy, cache, hidden.expand(n, -1), chances, rows, *empty, len(prompt_ids), version)
+        greedy = sampling.temperature == 0
+        return cls(policy, cache, hidden.expand(n, -1), chances, rows, *empty, len(prompt_ids), version, greedy)
 
     def step(self) -> Iterator[Sample]:
         """One more token for every row; yields the completions that it ends."""
@@ -139,11 +142,14 @@ class _Group:
             self.position += 1
 
     def _choose(self) -> Tensor:
-        """A token for each row, drawn by inverting its distribution; (rows,)."""
+        """A token for each row, the likeliest or one drawn by inverting its distribution; (rows,)."""
         logp = torch.log_softmax((self.hidden @ self.policy.head.T).float(), -1)
         chance = self.chances[len(self.token_ids[self.rows[0]]), self.rows][:, None]
-        heaped = logp.to(self.chances.dtype).exp_().cumsum(-1)
-        drawn = torch.searchsorted(heaped, chance * heaped[:, -1:], right=True).clamp_(max=logp.shape[-1] - 1)
+        if self.greedy:
+            drawn = logp.argmax(-1, keepdim=True)
+        else:
+            heaped = logp.to(self.chances.dtype).exp_().cumsum(-1)
+            drawn = torch.searchsorted(heaped, chance * heaped[:, -1:], right=True).clamp_(max=logp.shape[-1] - 1)
         values = logp.gather(-1, drawn)[:, 0].tolist()
         for row, token, value in zip(self.rows, drawn[:, 0].tolist(), values, strict=True):
             self.token_ids[row].append(token)
