@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-fast check format bench clean
+.PHONY: demo test test-fast check format bench gpu-check clean
 
 demo: .venv/demo.stamp
 	$(BIN)/promptlearn models pull smollm2-135m-instruct
@@ -33,6 +33,10 @@ bench: .venv/bench.stamp
 	.venv/bench/bin/python benchmarks/kills.py
 	.venv/bench/bin/python benchmarks/store.py
 	.venv/bench/bin/python benchmarks/determinism.py
+
+# For whoever has a GPU: every test that needs CUDA, and what a training step takes there.
+gpu-check: .venv/dev.stamp
+	$(BIN)/pytest tests/tuning/test_cuda.py -rs -s
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -1,0 +1,155 @@
+"""VllmSampler: draws from a vLLM server that has the base model, and gives it each adapter while it runs.
+
+    VLLM_ALLOW_RUNTIME_LORA_UPDATING=True vllm serve MODEL --enable-lora --max-lora-rank 32
+
+Speaks the server's completions with token ids on both sides (`return_token_ids`), so that nothing is tokenised twice,
+and `/v1/load_lora_adapter`. The adapter's folder must have the same path where the server runs. Whatever is published
+gets a name of its own: a name loaded twice is refused, or answered from what was cached under it. Knows no torch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from promptlearn.errors import ConfigError, ModelError, SystemicError
+from promptlearn.models.base import Sampling
+from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
+from promptlearn.records import Json
+from promptlearn.redaction import redact
+from promptlearn.tuning.base import Adapter, Sample, check_sampling
+from promptlearn.tuning.canary import check
+
+if TYPE_CHECKING:
+    import aiohttp
+
+TOLERANCE = 0.1
+"""Of the canary, nats per token: server and learner round differently in 16 bits."""
+
+
+class VllmSampler:
+    """A `Sampler` over a running server; `base_url` is its root, such as http://127.0.0.1:8000."""
+
+    def __init__(
+        self,
+        base_url: str,
+        model: str,
+        *,
+        api_key: str | None = None,
+        timeout: float = 600.0,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        """`model` is what the server calls the base; `timeout` in seconds is of one request."""
+        self._url = base_url.rstrip("/").removesuffix("/v1")
+        self._base = model
+        self._name = model
+        self._key = api_key
+        self._timeout = timeout
+        self._tolerance = tolerance
+        self._version = 0
+        self._session: aiohttp.ClientSession | None = None
+
+    @property
+    def policy_version(self) -> int:
+        return self._version
+
+    async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
+        check_sampling(sampling)
+        if not prompt_ids:
+            raise ConfigError("a prompt without tokens can not be completed")
+        name, version = self._name, self._version
+        tasks = [asyncio.create_task(self._one(name, version, prompt_ids, index, sampling)) for index in range(n)]
+        try:
+            for ended in asyncio.as_completed(tasks):
+                yield await ended
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def publish(self, adapter: Adapter) -> int:
+        name, before = f"promptlearn-{secrets.token_hex(6)}", self._name
+        await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())})
+        if adapter.canary is not None:
+            check(adapter.canary, await self._scored(name, adapter.canary.token_ids), self._tolerance)
+        self._name, self._version = name, adapter.version
+        if before != self._base:
+            await self._post("/v1/unload_lora_adapter", {"lora_name": before})
+        return self._version
+
+    async def close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def _one(self, name: str, version: int, prompt_ids: Sequence[int], index: int, sampling: Sampling) -> Sample:
+        body = {
+            "model": name,
+            "prompt": list(prompt_ids),
+            "max_tokens": sampling.max_tokens,
+            "temperature": 1.0,
+            "top_p": 1.0,
+            "top_k": 0,
+            "logprobs": 0,
+            "return_token_ids": True,
+        }
+        if sampling.seed is not None:
+            body["seed"] = sampling.seed * 1_000_003 + index
+        choice = await self._completion(body)
+        ids, logprobs = choice.get("token_ids"), (choice.get("logprobs") or {}).get("token_logprobs")
+        if not ids or not logprobs or len(ids) != len(logprobs):
+            raise self._malformed(
+                "without token ids and a log-probability for each: training needs vLLM 0.10.2 or later"
+            )
+        if not all(math.isfinite(value) for value in logprobs):
+            raise self._malformed("with a log-probability that is no number")
+        reason = choice.get("finish_reason")
+        if reason not in ("stop", "length"):
+            raise self._malformed(f"with a sample that ended by {reason!r} instead of stop or length")
+        return Sample(index, tuple(ids), tuple(logprobs), reason, version)
+
+    async def _scored(self, name: str, token_ids: Sequence[int]) -> list[float]:
+        """The log-probability of each token but the first."""
+        body = {"model": name, "prompt": list(token_ids), "max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}
+        scored = (await self._completion(body)).get("prompt_logprobs") or []
+        pairs = zip(token_ids[1:], scored[1:], strict=False)
+        try:
+            return [float(places[str(token)]["logprob"]) for token, places in pairs]
+        except (KeyError, TypeError):
+            raise self._malformed("without the prompt's log-probabilities") from None
+
+    async def _completion(self, body: Mapping[str, Json]) -> Any:
+        """The first choice."""
+        text = await self._post("/v1/completions", body)
+        try:
+            return json.loads(text)["choices"][0]
+        except (ValueError, KeyError, TypeError, IndexError):
+            raise self._malformed("without a choice") from None
+
+    async def _post(self, path: str, body: Mapping[str, Json]) -> str:
+        """The answer's text. Raises ModelError; SystemicError where no call can succeed."""
+        import aiohttp
+
+        if self._session is None:
+            headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+            timeout = aiohttp.ClientTimeout(total=self._timeout)
+            self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
+        endpoint = Endpoint(self._url + path, str(body.get("model", "")), secrets=(self._key,) if self._key else ())
+        try:
+            async with self._session.post(self._url + path, json=body) as response:
+                text = await response.text()
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise fault_of_exception(error, endpoint, self._timeout).error() from None
+        if response.status == 404 and path.endswith("_lora_adapter"):
+            hint = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
+            raise SystemicError("not_found", f"{endpoint.shown()} takes no adapters: {hint}")
+        if response.status != 200:
+            raise fault_of_response(response.status, text, response.headers, endpoint).error()
+        return text
+
+    def _malformed(self, what: str) -> ModelError:
+        return ModelError("malformed", f"{redact(self._url)} answered {what}")
