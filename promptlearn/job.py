@@ -262,7 +262,7 @@ async def open_bench(
         pool=pool,
         max_error_share=job.search.max_error_share,
         recorder=log,
-        on_row=lambda row: log.show("row", score=row.score, **_spent(ledger)),
+        on_row=lambda row: log.show("row", score=row.score, **_calls(ledger), spent=asdict(ledger.spent())),
     )
     proposers = [
         open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
@@ -371,10 +371,11 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     search = await optimizer.learn()
     ledger.release()
     # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
-    times = await job.store.read_test(run, f"final/{search.incumbent.digest}")
-    await log.event(
-        "test", rows=len(job.dataset.test), prompts=1 if search.incumbent.digest == job.prompt.digest else 2
-    )
+    times = 0
+    if job.dataset.test:  # whoever leaves it out, as a comparison does, reads it elsewhere
+        times = await job.store.read_test(run, f"final/{search.incumbent.digest}")
+        prompts = 1 if search.incumbent.digest == job.prompt.digest else 2
+        await log.event("test", rows=len(job.dataset.test), prompts=prompts)
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
     proof, noise = await above_noise(proof, bench.panel, job.scoring.noise_rows, job.scoring.noise_repeats)
     if noise is not None:
@@ -383,6 +384,7 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     usage = {role: ledger.usage(role) for role in ROLES}
     alarms = find_alarms(bench.panel, proof.before, proof.after)
     result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
+    result = replace(result, spent={role: ledger.spent(role) for role in ROLES})
     if result.decision == "improved" and job.scope:
         await job.store.guards.keep(adopted(optimizer.standings, result.prompt, job.scope, run))
     return result
@@ -525,7 +527,7 @@ async def beat(store: Store, run: str) -> None:
             await store.add_active_seconds(run, HEARTBEAT)
 
 
-def _spent(ledger: Ledger) -> dict[str, Json]:
+def _calls(ledger: Ledger) -> dict[str, Json]:
     return {role: ledger.spent(role).calls for role in ROLES}
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from promptlearn.ledger import Charge
 from promptlearn.records import Interval, Json, Prompt, Role, Usage
 
 Conclusion = Literal["improved", "not_proven", "regressed"]
@@ -84,6 +85,9 @@ class RunResult:
     None where no judge wavers or no difference seemed proven."""
     test_reads: int = 1
     """How often this run has read the test split; more than one means that the figures are no longer untouched."""
+    spent: Mapping[Role, Charge] = field(default_factory=dict)
+    """As caps count it: replies from the journal like paid ones, so what the run would cost on its own. Dollars of a
+    model without a known price are not in it."""
 
     def to_json(self) -> dict[str, Json]:
         """The document of `run --json`."""
@@ -103,6 +107,7 @@ class RunResult:
                 "n": self.delta.n,
             },
             "usage": {role: {key: getattr(usage, key) for key in usage_keys} for role, usage in self.usage.items()},
+            "spent": {role: asdict(charge) for role, charge in self.spent.items()},
             "candidates": asdict(self.candidates),
             "challenger": {"digest": self.challenger_digest, "path": self.challenger_path},
             "test_reads": self.test_reads,

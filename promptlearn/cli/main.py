@@ -16,6 +16,7 @@ from promptlearn import __version__
 from promptlearn.cli import (
     batch,
     cache,
+    compare,
     dashboard,
     evaluate,
     feedback,
@@ -53,6 +54,7 @@ start.register(app)
 run.register(app)
 evaluate.register(app)
 batch.register(app)
+compare.register(app)
 look.register(app)
 dashboard.register(app)
 app.add_typer(models.app, name="models")

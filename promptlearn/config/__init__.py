@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, model_validator
 
 from promptlearn.config.budget import BudgetConfig, RoleBudgetConfig, RoleBudgetsConfig
+from promptlearn.config.compare import ArmName, CompareConfig
 from promptlearn.config.data import DataConfig, LimitConfig, SplitConfig
 from promptlearn.config.judges import JudgeConfig, NamedJudge, ScoringConfig
 from promptlearn.config.models import (
@@ -37,8 +38,10 @@ __all__ = [
     "DEFAULT_CONFIG",
     "JUDGE_TOKENS",
     "META_TOKENS",
+    "ArmName",
     "BatchConfig",
     "BudgetConfig",
+    "CompareConfig",
     "Config",
     "ContractConfig",
     "DataConfig",
@@ -96,6 +99,8 @@ class Config(Section):
     """A command that answers instead of `models.task`."""
     tuning: TuningConfig = TuningConfig()
     """How `promptlearn tune` trains weights."""
+    compare: CompareConfig = CompareConfig()
+    """What `promptlearn compare` sets against each other."""
     store: str | None = None
     """SQLAlchemy URL or path; by default .promptlearn/store.db in the working directory."""
 

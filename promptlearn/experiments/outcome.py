@@ -12,7 +12,8 @@ from typing import Literal
 
 from promptlearn.errors import PromptlearnError, StoreError
 from promptlearn.experiments.plan import Entry
-from promptlearn.records import ROLES, Interval, Json, Role, Usage, Verdict
+from promptlearn.job import Job
+from promptlearn.records import ROLES, Interval, Json, Role, Split, Usage, Verdict
 from promptlearn.redaction import redact
 from promptlearn.result import Difference, Measure
 from promptlearn.selection.stats import mean_interval
@@ -171,13 +172,13 @@ def _learned(store: Store, row: RunRow, entry: Entry, known: bool) -> Outcome:
         prompt=digest,
         path=result["best"]["path"],
         seconds=result["wall_s"],
-        scores=_scores(store, row.id, digest, entry),
+        scores=row_scores(store, row.id, digest, entry.job),
     )
 
 
 def _measured(store: Store, row: RunRow, entry: Entry, known: bool) -> Outcome:
     digest = entry.job.prompt.digest
-    scores = _scores(store, row.id, digest, entry)
+    scores = row_scores(store, row.id, digest, entry.job)
     judged = [score for score in scores if score is not None]
     mean = sum(judged) / len(judged) if judged else None
     measure = Measure(mean, len(judged), len(scores) - len(judged), mean_interval(judged))
@@ -204,18 +205,18 @@ def _measured(store: Store, row: RunRow, entry: Entry, known: bool) -> Outcome:
     )
 
 
-def _scores(store: Store, run: str, prompt: str, entry: Entry) -> tuple[float | None, ...]:
-    """Scores of a prompt on the test rows, in their order; None where a row was not judged (invariant 4)."""
+def row_scores(store: Store, run: str, prompt: str, job: Job, split: Split = "test") -> tuple[float | None, ...]:
+    """Scores of a prompt on a split's rows, in their order; None where a row was not judged (invariant 4)."""
     said: dict[str, list[Verdict]] = defaultdict(list)
-    for verdict in store.reader.verdicts(run, prompt, "test"):
+    for verdict in store.reader.verdicts(run, prompt, split):
         said[verdict.rollout].append(verdict)
-    panel = entry.job.panel(entry.job.judge)
+    panel = job.panel(job.judge)
     scored = {
         row.rollout.example: panel.score(said[row.rollout.id])
-        for row in store.reader.rollouts(run, prompt, "test")
+        for row in store.reader.rollouts(run, prompt, split)
         if row.rollout.error is None
     }
-    return tuple(scored.get(example.id) for example in entry.job.dataset.test)
+    return tuple(scored.get(example.id) for example in job.dataset.split(split))
 
 
 def _measure(value: Json) -> Measure:

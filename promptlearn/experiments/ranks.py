@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promptlearn.records import Json
-from promptlearn.selection.stats import mcnemar
+from promptlearn.selection.stats import holm, mcnemar
 
 LEVEL = 0.05
 MOST = 200
@@ -130,12 +130,8 @@ def _comparison(
 
 
 def _holm(p_values: Mapping[tuple[int, int], float]) -> dict[tuple[int, int], float]:
-    """Adjusted p-values (Holm 1979, Scandinavian Journal of Statistics 6:65)."""
-    adjusted, largest = {}, 0.0
-    for done, (pair, p) in enumerate(sorted(p_values.items(), key=lambda item: (item[1], item[0]))):
-        largest = max(largest, min(1.0, p * (len(p_values) - done)))
-        adjusted[pair] = largest
-    return adjusted
+    ordered = sorted(p_values)
+    return dict(zip(ordered, holm([p_values[pair] for pair in ordered]), strict=True))
 
 
 def _p_values(table: Floats) -> dict[tuple[int, int], float]:
