@@ -23,7 +23,7 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Arms, such as base,prompt,best_of_n; by default as `compare.arms` says.",
+            help="Of base, prompt, best_of_n, weights, prompt+weights, weights+prompt; by default `compare.arms`.",
         ),
     ] = None,
     seeds: Annotated[

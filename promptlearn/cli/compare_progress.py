@@ -7,6 +7,7 @@ from types import TracebackType
 
 from promptlearn.cli.console import note
 from promptlearn.cli.progress import RunProgress
+from promptlearn.cli.tune_progress import TuneProgress
 from promptlearn.runlog import Event
 
 
@@ -16,7 +17,7 @@ class CompareProgress:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._open = ExitStack()
-        self._run = RunProgress(None, quiet=True)
+        self._run: RunProgress | TuneProgress = RunProgress(None, quiet=True)
 
     def __enter__(self) -> CompareProgress:
         return self
@@ -30,7 +31,10 @@ class CompareProgress:
         if event.kind == "begun":
             if not self._quiet:
                 note(f"— {name}")
-            self._run = self._open.enter_context(RunProgress(None, self._quiet))
+            if event.body.get("stage") == "weights":
+                self._run = self._open.enter_context(TuneProgress(event.body["steps"], self._quiet))
+            else:
+                self._run = self._open.enter_context(RunProgress(None, self._quiet))
         elif event.kind == "ended":
             self._open.close()
         else:

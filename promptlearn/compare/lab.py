@@ -13,12 +13,13 @@ from typing import Protocol
 
 from promptlearn.assembly import STORE_ENV, assemble, known_secrets, read_data
 from promptlearn.compare.arms import trains
+from promptlearn.compare.weights import LocalWeights
 from promptlearn.config import ArmName, CompareConfig, Config, TuningConfig
-from promptlearn.errors import ConfigError
 from promptlearn.job import Job
 from promptlearn.models.base import Model
 from promptlearn.store import Store, open_store
 from promptlearn.tuning.base import Backend
+from promptlearn.tuning.result import TuneResult
 
 
 class Weights(Protocol):
@@ -27,14 +28,13 @@ class Weights(Protocol):
     def check(self, job: Job) -> None:
         """Raise a UsageError for what would fail later, before anything is paid for."""
 
-    def open(self, job: Job) -> Backend:
-        """The weights that the job's task model runs on, untrained, with a new adapter; takes seconds."""
-
-    def model(self, job: Job, adapter: Path) -> Model:
-        """The job's task model with an adapter that was trained: the same decoding, the same price.
-
-        `adapter` is a folder in PEFT's format.
+    def backend(self, job: Job) -> Backend | None:
+        """The weights that the job's task model runs on, with a new adapter; None: those that the configuration names,
+        which training opens itself.
         """
+
+    def model(self, job: Job, trained: TuneResult) -> Model:
+        """The job's task model with the adapter that was trained: the same decoding, the same price."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,6 @@ def open_lab(
     settings = CompareConfig.model_validate(
         config.compare.model_dump() | {key: value for key, value in given.items() if value is not None}
     )
-    if trains(settings.arms):
-        raise ConfigError("arms that train weights can not be compared here yet; possible: base, prompt, best_of_n")
     dataset = read_data(config.data)
     models = config.models
     secrets = known_secrets((models.task, models.judge, models.meta))
@@ -86,4 +84,5 @@ def open_lab(
         search = config.search.model_copy(update={"seed": seed})
         return assemble(config.model_copy(update={"search": search}), opened, dataset=dataset)
 
-    return Lab(job, opened, settings, config.tuning, None, config.search.seed)
+    weights = LocalWeights(config) if trains(settings.arms) else None
+    return Lab(job, opened, settings, config.tuning, weights, config.search.seed)

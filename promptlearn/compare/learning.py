@@ -17,7 +17,7 @@ from promptlearn.compare.cost import Point, Training
 from promptlearn.compare.lab import Lab
 from promptlearn.compare.subject import Subject, job_of, on_this_machine
 from promptlearn.config import ArmName
-from promptlearn.errors import StoreError
+from promptlearn.errors import ConfigError, StoreError
 from promptlearn.experiments.outcome import row_scores
 from promptlearn.job import Job, run_job
 from promptlearn.records import ROLES, Json, Prompt
@@ -25,6 +25,8 @@ from promptlearn.runlog import Event
 from promptlearn.scheduler import Slots
 from promptlearn.store import Store
 from promptlearn.store.rows import RunRow
+from promptlearn.tuning.result import TuneResult
+from promptlearn.tuning.run import train
 
 CURVE = "curve"
 """The event that keeps a run's curve."""
@@ -66,8 +68,8 @@ class Learning:
 
     async def _stage(self, stage: Stage, before: Learned, seed: int, name: str) -> Learned:
         job = blind(job_of(self._lab, before.subject, seed))
-        self._observer(name, Event("begun", {}))
-        new = await self._prompt(job, before, name)
+        self._observer(name, Event("begun", {"stage": stage, "steps": self._lab.tuning.steps}))
+        new = await (self._prompt if stage == "prompt" else self._weights)(job, before, name)
         self._observer(name, Event("ended", {}))
         return replace(
             new,
@@ -92,6 +94,26 @@ class Learning:
             prompt_training(job, row, self._lab.tuning.gpu_usd_per_hour),
             prompt_curve(store, row, job, self._lab.tuning.gpu_usd_per_hour),
             (row.id,),
+        )
+
+    async def _weights(self, job: Job, before: Learned, name: str) -> Learned:
+        if self._lab.weights is None:
+            raise ConfigError("nothing here can train weights")
+        result = await train(
+            job,
+            self._lab.tuning,
+            self._lab.weights.backend(job),
+            observer=lambda event: self._observer(name, event),
+            stopping=self._stopping,
+            slots=self._slots,
+            reuse=True,
+        )
+        trained = result if result.improved else None  # an adapter of step 0 changes nothing
+        return Learned(
+            replace(before.subject, trained=trained),
+            weights_training(result),
+            weights_curve(self._lab.store, result, self._lab.tuning.gpu_usd_per_hour),
+            (result.run_id,),
         )
 
 
@@ -190,3 +212,32 @@ def prompt_curve(store: Store, row: RunRow, job: Job, usd_per_hour: float | None
         points.append(Point(one["calls"], one["tokens"], cost, one["wall_s"], score(one["prompt"])))
     last = score(learned_prompt(store, row).digest)
     return (*points, Point(whole.calls, whole.tokens, whole.cost_usd, whole.wall_s, last))
+
+
+def weights_training(result: TuneResult) -> Training:
+    """What a run that trained an adapter took."""
+    used = list(result.usage.values())
+    return Training(
+        sum(usage.calls + usage.cached_calls for usage in used),
+        sum(usage.input_tokens + usage.output_tokens for usage in used),
+        result.gpu_s,
+        result.cost_usd,
+        result.wall_s,
+    )
+
+
+def weights_curve(store: Store, result: TuneResult, usd_per_hour: float | None) -> tuple[Point, ...]:
+    """Each reading of validation, after the steps before it. Tokens and device seconds are those of the steps; a
+    reading's own are counted as calls alone.
+    """
+    steps = {step.step: step for step in store.tuning.steps(result.run_id)}
+    spent, points, last = Training(), [], 0
+    for reading in result.validation:
+        for step in (steps[number] for number in range(last + 1, reading.step + 1)):
+            device = step.sample_s + step.train_s
+            tokens = step.input_tokens + step.output_tokens
+            spent += Training(step.samples, tokens, device, with_device(0.0, device, usd_per_hour), step.seconds)
+        spent += Training(reading.n + reading.unscored)
+        last = reading.step
+        points.append(Point(spent.calls, spent.tokens, spent.cost_usd, spent.wall_s, reading.score))
+    return tuple(points)

@@ -1,0 +1,158 @@
+"""Arms that train weights, on a policy whose learning is exact: chains, what is shared, what is known again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from colours import COLOURS, colour_job, colour_tuning
+from toy_policy import ANSWERS, WORDS, Table, ToyLearner, chances, read, toy_backend
+
+from promptlearn.compare import Comparison, Lab, compare
+from promptlearn.compare.weights import LocalWeights
+from promptlearn.config import CompareConfig, SearchConfig, parse_config
+from promptlearn.errors import ConfigError
+from promptlearn.job import Job
+from promptlearn.models.base import Model, Sampling
+from promptlearn.models.scripted import ScriptedModel
+from promptlearn.records import Message
+from promptlearn.runlog import Event
+from promptlearn.store import Store, open_store
+from promptlearn.store.rows import TUNING
+from promptlearn.tuning.base import Backend
+from promptlearn.tuning.result import TuneResult
+from promptlearn.tuning.run import check
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with open_store(tmp_path / "store.db") as opened:
+        yield opened
+
+
+def toy_model(table: Table, identity: str) -> ScriptedModel:
+    """The toy policy's likeliest words; where its table is empty it repeats what a demonstration shows."""
+
+    def answer(messages: Sequence[Message]) -> str:
+        thing = messages[-1].content.split()[-1]
+        shown = [b.content for a, b in pairwise(messages) if a.content.split()[-1] == thing]
+        if shown and not table:
+            return shown[0]
+        of = chances(table, (WORDS.index(thing), 0))
+        return WORDS[max(ANSWERS, key=lambda token: of[token])] or "nothing"
+
+    return ScriptedModel(answer, identity=f"toy/{identity}", sampling=Sampling(max_tokens=2))
+
+
+class ToyWeights:
+    def __init__(self) -> None:
+        self.opened: list[Backend] = []
+
+    def check(self, job: Job) -> None:
+        check(job, colour_tuning())
+
+    def backend(self, job: Job) -> Backend:
+        self.opened.append(toy_backend())
+        return self.opened[-1]
+
+    def model(self, job: Job, trained: TuneResult) -> Model:
+        return toy_model(read(trained.adapter / "table.json"), trained.run_id)
+
+
+def colour_lab(store: Store, *arms: str, weights: ToyWeights | None = None) -> Lab:
+    def job(seed: int) -> Job:
+        search = SearchConfig(rounds=1, drafts=2, prune=False, seed=seed)
+        return colour_job(store, search=search, task=toy_model({}, "base"))
+
+    settings = CompareConfig.model_validate({"arms": arms, "seeds": 2})
+    tuning = colour_tuning(steps=20, gpu_usd_per_hour=3600.0)
+    return Lab(job, store, settings, tuning, weights or ToyWeights())
+
+
+def run(store: Store, *arms: str) -> Comparison:
+    return asyncio.run(compare(colour_lab(store, *arms)))
+
+
+def test_trained_weights_are_measured_with_the_adapter_that_validation_chose(store: Store) -> None:
+    base, weights = run(store, "base", "weights").arms
+    assert base.test.score == 0.0
+    assert weights.test.score is not None
+    assert weights.test.score > 0.5
+    for learned, seed in zip(weights.learned, (0, 1), strict=True):
+        assert learned.subject.trained is not None
+        row = store.reader.run(learned.runs[0])
+        assert row is not None
+        assert (row.seed, row.config_digest.startswith(TUNING)) == (seed, True)
+    assert weights.training.calls > 20 * 3 * 6
+    assert weights.training.cost_usd == pytest.approx(weights.training.gpu_s)
+
+
+def test_training_never_sees_the_test_split(store: Store) -> None:
+    """Invariant 5."""
+    lab = colour_lab(store, "base", "weights", "prompt+weights")
+    asyncio.run(compare(lab))
+    test = {example.id for example in lab.job(0).dataset.test}
+    for row in store.reader.runs(tunes=True):
+        steps = store.tuning.steps(row.id)
+        assert steps
+        assert not {sample.example for step in steps for sample in store.tuning.samples(row.id, step.step)} & test
+
+
+def test_a_chain_starts_from_what_the_arm_before_it_has_learned_and_costs_both(store: Store) -> None:
+    comparison = run(store, "base", "prompt", "weights", "prompt+weights", "weights+prompt")
+    arms = {arm.name: arm for arm in comparison.arms}
+    for prompt, both in zip(arms["prompt"].learned, arms["prompt+weights"].learned, strict=True):
+        assert both.runs[0] == prompt.runs[0]
+        assert both.subject.prompt.digest == prompt.subject.prompt.digest
+        assert both.training.calls > prompt.training.calls
+        assert both.curve[: len(prompt.curve)] == prompt.curve
+        assert both.curve[len(prompt.curve)].calls > prompt.curve[-1].calls
+    for weights, then in zip(arms["weights"].learned, arms["weights+prompt"].learned, strict=True):
+        assert then.runs[0] == weights.runs[0]
+        assert then.subject.trained == weights.subject.trained
+    assert len(store.reader.runs(learns=True)) == 4  # a prompt for the base and one for the adapter, twice
+    assert len(store.reader.runs(tunes=True)) == 4
+    assert len(comparison.pairs) == 10
+
+
+def test_a_second_comparison_trains_nothing(store: Store) -> None:
+    """Invariant 3."""
+    first = run(store, "base", "weights", "prompt+weights")
+    runs, weights, begun = len(store.reader.runs()), ToyWeights(), []
+
+    def observe(name: str, event: Event) -> None:
+        begun.append(event.kind)
+
+    lab = colour_lab(store, "base", "weights", "prompt+weights", weights=weights)
+    second = asyncio.run(compare(lab, observe))
+    assert second.to_json() == first.to_json()
+    assert len(store.reader.runs()) == runs
+    assert set(begun) == {"begun", "ended"}
+    for backend in weights.opened:
+        assert isinstance(backend.learner, ToyLearner)
+        assert backend.learner.version == 0
+
+
+def test_curves_of_training_begin_with_the_base_and_grow_dearer(store: Store) -> None:
+    comparison = run(store, "base", "weights")
+    for curve, learned in zip(comparison.arms[1].curves, comparison.arms[1].learned, strict=True):
+        assert curve[0].calls == len(COLOURS)
+        assert [point.calls for point in curve] == sorted(point.calls for point in curve)
+        assert curve[-1].calls == learned.training.calls
+        assert curve[-1].cost_usd is not None
+
+
+def config(**models: object) -> LocalWeights:
+    content = {"prompt": "p.md", "data": {"file": "d.csv"}, "models": {"task": "local/smollm2-135m-instruct"}}
+    return LocalWeights(parse_config(content | models))
+
+
+def test_weights_that_would_not_be_measured_alike_are_refused(store: Store) -> None:
+    job = colour_job(store)
+    with pytest.raises(ConfigError, match="task whose weights are here"):
+        config(models={"task": "openai/gpt-5"}).check(job)
+    with pytest.raises(ConfigError, match="all arms have to have the same weights"):
+        config(tuning={"base": "HuggingFaceTB/SmolLM2-360M"}).check(job)
