@@ -100,6 +100,10 @@ class Attempts:
         self._in_process = in_process(model)
         self._tells_at = 0.0
 
+    def vouch(self) -> None:
+        """The model has answered before: in the run that this one goes on with, say."""
+        self._limiter.vouch()
+
     async def pay(self, reservation: Reservation, question: Question) -> Paid:
         """A reply, paid for. Closes `reservation`; raises ModelError, BudgetSpent or Interrupted."""
         course = _Course()
@@ -289,6 +293,8 @@ class Attempts:
         delay = self._retries.wait(error, course.excused)
         if now - course.since + delay > self._patience:
             raise self._worn_out(error) from None
+        if now - course.since > LOOK:
+            self._notify(error)
         return delay
 
     def _worn_out(self, error: ModelError) -> ModelError:
@@ -310,9 +316,14 @@ class Attempts:
         self._look()
 
     def _tell(self, trouble: ModelError) -> None:
-        """Say why nothing happens, once in a while."""
+        """Say why nothing happens, where that lasts."""
+        if self._limiter.down_for() or self._limiter.closed_for() > LOOK:
+            self._notify(trouble)
+
+    def _notify(self, trouble: ModelError) -> None:
+        """Once in a while."""
         now = asyncio.get_running_loop().time()
-        if now >= self._tells_at and (self._limiter.down_for() or self._limiter.closed_for() > LOOK):
+        if now >= self._tells_at:
             self._tells_at = now + TELL
             self._notice(f"waiting for {self._model.name}: {trouble}")
 

@@ -144,6 +144,7 @@ class MeteredModel:
             return paid.reply
         paid = _paid(known)
         self._ledger.settle(reservation, paid.reply.usage, cached=True)
+        self._open_attempts().vouch()
         if paid.lost != NOTHING:  # so that a repeated run stops where the first one did
             lost = await self._ledger.reserve(self._role, paid.lost)
             usage = Usage(calls=paid.lost.calls, input_tokens=paid.lost.tokens, cost_usd=paid.lost.usd)

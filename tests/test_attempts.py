@@ -26,6 +26,7 @@ from promptlearn.models.retries import RetryPolicy
 from promptlearn.records import Json, Message, Usage
 
 WORDS = ModelError("server", "the endpoint answered 503", unavailable=True)
+CRASHED = ModelError("server", "the endpoint answered 500")
 REFUSED = ModelError("connection", "the endpoint can not be reached")
 USAGE = Usage(1, 0, 100, 10, 0, 0.001)
 
@@ -208,13 +209,41 @@ def test_a_stop_ends_waiting() -> None:
 
 def test_an_endpoint_that_never_answered_is_not_waited_for() -> None:
     async def main() -> None:
-        bench = Bench(lambda call: (0.01, WORDS))
-        with pytest.raises(ModelError, match="503"):
+        bench = Bench(lambda call: (0.01, CRASHED))
+        with pytest.raises(ModelError, match="500"):
             await bench.ask(0)
         assert len(bench.model.sent) == RetryPolicy().attempts
         assert now() < 30
 
     run(main())
+
+
+@pytest.mark.parametrize("error", [WORDS, ModelError("rate_limit", "the endpoint answered 429")])
+def test_an_outage_that_is_there_from_the_start_is_waited_for(error: ModelError) -> None:
+    async def main() -> None:
+        bench = Bench(down_between(0, 120, error), Budget(calls=400))
+        await bench.ask_all(50, 16)
+        assert bench.ledger.spent().calls == 50
+        assert 1 <= len(bench.notices) <= 3
+        bench.check_closed()
+
+    run(main())
+
+
+def test_a_run_that_goes_on_waits_for_an_endpoint_that_answered_before() -> None:
+    async def main() -> None:
+        journal = MemoryJournal()
+        await Bench(lambda call: ok(), journal=journal).ask(0)
+        again = Bench(down_between(0, 1e9, REFUSED), journal=journal)
+        await again.ask(0)  # from the journal
+        waiting = asyncio.create_task(again.ask(1))
+        await asyncio.sleep(120)
+        assert not waiting.done()
+        assert "can not be reached" in again.notices[0]
+        waiting.cancel()
+
+    run(main())
+
 
 
 def test_a_call_that_breaks_the_server_is_given_up_while_others_go_on() -> None:

@@ -276,7 +276,9 @@ def test_those_who_wait_for_an_endpoint_are_woken_by_its_first_answer() -> None:
         (BROKEN, 1, True, True),
         (ModelError("connection", "refused"), 1, True, True),
         (ModelError("connection", "cut", answered=True), 1, True, False),
-        (BROKEN, 2, False, False),  # an endpoint that never answered fails at once instead
+        (CRASHED, 2, False, False),  # an endpoint that never answered fails at once instead
+        (ModelError("connection", "refused"), 2, False, False),
+        (BROKEN, 2, False, True),  # unless it says itself that it is one, and down
         (REFUSED, 2, True, False),
         (ModelError("bad_request", "no"), 2, True, False),
     ],

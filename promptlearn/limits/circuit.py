@@ -1,6 +1,6 @@
 """The circuit: whether an endpoint is down, so that its callers wait instead of trying.
 
-It opens after FAILURES failures in a row of an endpoint that has answered before; then one call at a time probes it,
+It opens after FAILURES failures in a row of an endpoint that is known to be one; then one call at a time probes it,
 after waits that double, and the first answer closes it (Nygard, "Release It!", 2007). The failures of a single call
 open it only where the endpoint itself says that it serves nobody: any other may as well be the fault of that call.
 Knows no clock of its own.
@@ -20,7 +20,7 @@ OUTAGES = frozenset({"server", "timeout", "connection"})
 @dataclass(slots=True)
 class Circuit:
     proven: bool = False
-    """Whether the endpoint has ever given a reply."""
+    """Whether the endpoint has ever given a reply, or said itself that it serves nobody now."""
     opened: float | None = None
     """When it was found to be down; None while it is up."""
     probing: bool = False

@@ -98,10 +98,14 @@ class Limiter:
         return self.latencies.slow(max_tokens, quantile, self.granted)
 
     def excuses(self, error: ModelError) -> bool:
-        """Whether a failure is not its call's: a 429 of an endpoint that works, an outage of one that is down."""
+        """Whether a failure is not its call's: a 429, or an outage of an endpoint that is down."""
         if error.kind == "rate_limit":
-            return self.circuit.proven
+            return True
         return self.circuit.opened is not None and error.kind in OUTAGES
+
+    def vouch(self) -> None:
+        """The endpoint is known to be one, so that it is waited for when it is down."""
+        self.circuit.proven = True
 
     async def reopened(self, within: float) -> None:
         """Sleep until the endpoint may be called again, at most `within` seconds; look at `closed` then."""
@@ -181,6 +185,8 @@ class Limiter:
 
     def _out(self, permit: Permit, error: ModelError, now: float) -> None:
         self.trouble = error
+        if error.kind == "server" and error.unavailable:
+            self.vouch()
         self.window.pause(now)
         self.circuit.failed(permit.caller, error.unavailable, now)
         if permit.probe:

@@ -33,6 +33,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.dml import Insert
 
+from promptlearn.errors import StoreError
+
 BUSY_SECONDS = 30
 """How long a write waits for another process's transaction."""
 
@@ -46,12 +48,24 @@ _SQLITE = sqlite.dialect()
 def connect(url: URL, *, readonly: bool = False) -> Engine:
     """An engine whose transactions are durable when they are committed (`readonly`: one that can not write)."""
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, pool_pre_ping=True)
+        return _server(url)
     engine = create_engine(url, connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS})
     event.listen(engine, "connect", _read_only if readonly else _durable)
     if not readonly:
         event.listen(engine, "begin", _begin_write)
     return engine
+
+
+def _server(url: URL) -> Engine:
+    """With psycopg 3 where the URL names no driver. Raises StoreError where the driver is not installed."""
+    if "+" not in url.drivername:
+        url = url.set(drivername=f"{url.drivername}+psycopg")
+    try:
+        return create_engine(url, pool_pre_ping=True)
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"a store in PostgreSQL needs {error.name}: pip install 'promptlearn-optimizer[postgres]'"
+        ) from None
 
 
 def _durable(connection: Any, _record: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -94,12 +95,39 @@ def test_only_the_sentences_that_instruct_become_the_rule() -> None:
         ("suggestion (non-blocking): prefer lists", "Prefer lists."),
         ("btw @ann: keep it short, please.", "Keep it short."),
         ("`x` is fine", "`x` is fine."),
+        ("Could you keep it short, please?", "Keep it short."),
+        ("We should be brief. cc @ann", "Be brief."),
         ("👍", ""),
         ("...", ""),
     ],
 )
 def test_what_was_said_to_a_colleague_is_taken_off(said: str, rule: str) -> None:
     assert instruction(said) == rule
+
+
+@pytest.mark.parametrize("subject", ["We", "You", "The bot"])
+@pytest.mark.parametrize("early", ["", "also ", "really ", "always ", "also really "])
+@pytest.mark.parametrize("modal", ["should not", "shouldn't", "should never", "must also never", "should really not"])
+def test_no_adverb_turns_a_rule_around(subject: str, early: str, modal: str) -> None:
+    rule = instruction(f"{subject} {early}{modal} promise a refund date")
+    assert re.search(r"\b(not|never)\b", rule, re.IGNORECASE), rule
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Always answer with one of: Account, Delivery, Return, Product, Thanks.",
+        "Label praise as Product or Thanks.",
+        "Never sign with thanks.",
+        "Always say please.",
+        "Always mention @support in replies.",
+        "Thanks: mails with nothing to do in them.",
+        "Refund the parcel if possible.",
+        "You must not only greet but also say the name.",
+    ],
+)
+def test_what_a_rule_is_about_stays(said: str) -> None:
+    assert instruction(said) == said
 
 
 def test_a_rule_that_would_be_too_long_ends_with_a_sentence() -> None:

@@ -1,35 +1,35 @@
-"""Fresh stores for tests: a file always, and a schema in PostgreSQL where PROMPTLEARN_TEST_POSTGRESQL names a database.
+"""Fresh stores for tests: a file, and a schema in a real PostgreSQL (see `postgres`)."""
 
-PROMPTLEARN_TEST_POSTGRESQL=postgresql+psycopg://postgres@127.0.0.1/test pytest tests/store
-"""
-
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import create_engine, text
+import postgres
+import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
 from promptlearn.store import Store, open_store
+from promptlearn.store.dialect import connect
 
-SERVER = os.environ.get("PROMPTLEARN_TEST_POSTGRESQL")
-KINDS = ("sqlite", "postgresql") if SERVER else ("sqlite",)
+_THERE = pytest.mark.skipif(not postgres.AVAILABLE, reason="PostgreSQL (initdb, pg_ctl) is not installed")
+KINDS = ("sqlite", pytest.param("postgresql", marks=_THERE))
 
 
 @contextmanager
 def fresh_place(kind: str, folder: Path) -> Iterator[str]:
     """Where a store can be opened that holds nothing yet."""
-    if kind == "sqlite" or SERVER is None:
+    if kind == "sqlite":
         yield str(folder / "store.db")
         return
     schema = f"test_{secrets.token_hex(6)}"
-    engine = create_engine(SERVER)
+    server = make_url(postgres.server())
+    engine = connect(server)
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
     try:
-        url = make_url(SERVER).update_query_dict({"options": f"-csearch_path={schema}"})
+        url = server.update_query_dict({"options": f"-csearch_path={schema}"})
         yield url.render_as_string(hide_password=False)
     finally:
         with engine.begin() as connection:
