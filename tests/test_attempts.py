@@ -245,7 +245,6 @@ def test_a_run_that_goes_on_waits_for_an_endpoint_that_answered_before() -> None
     run(main())
 
 
-
 def test_a_call_that_breaks_the_server_is_given_up_while_others_go_on() -> None:
     crash = ModelError("server", "the endpoint answered 500")
 

@@ -185,8 +185,8 @@ messages:
   content: |
     Label it.
     Do.
-- role: user
-  content: '{message}'
+- {role: user, content: "{message}"}
+contract: {locked: ["{message}"], literals: [name]}
 rules:
 - text: Lost is `shipping`.
   sources:
@@ -204,12 +204,53 @@ demonstrations:
     ja
     sí
   source: e2
-contract:
-  locked:
-  - '{message}'
-  literals:
-  - name
 """
+    )
+
+
+def test_a_chat_file_keeps_every_byte_that_says_nothing_new(tmp_path: Path) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text(
+        """# Ours
+messages:
+  # the system turn
+  - role: system   # what it is
+    content: |
+
+      Label it.
+  - role: user
+    content: >-
+      Message:
+      {message}
+
+rules:   # learned in May
+  - text: Old one.
+# what no rewrite may break
+contract:
+    max_tokens: 400   # ours
+""",
+        encoding="utf-8",
+    )
+    file = read_prompt(path)
+    learned = replace(file.prompt, rules=(Rule("New one."), Rule("Another.")))
+    assert file.render_file(learned).decode() == path.read_text(encoding="utf-8").replace(
+        "rules:   # learned in May\n  - text: Old one.\n", "rules:\n- text: New one.\n- text: Another.\n"
+    )
+    assert file.render_file(replace(file.prompt, rules=())).decode() == path.read_text(encoding="utf-8").replace(
+        "rules:   # learned in May\n  - text: Old one.\n", ""
+    )
+    text = file.render_file(file.prompt.with_text("Say which it is.")).decode()
+    assert text == path.read_text(encoding="utf-8").replace("\n      Label it.\n", "      Say which it is.\n")
+
+
+def test_a_chat_file_in_flow_style_is_written_anew(tmp_path: Path) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text('{messages: [{role: system, content: "Label it."}], contract: {max_tokens: 9}}', encoding="utf-8")
+    file = read_prompt(path)
+    written = file.render_file(replace(file.prompt, rules=(Rule("New one."),)))
+    assert (
+        written
+        == b"messages:\n- role: system\n  content: Label it.\nrules:\n- text: New one.\ncontract:\n  max_tokens: 9\n"
     )
 
 

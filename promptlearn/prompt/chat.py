@@ -31,11 +31,14 @@ import yaml
 from pydantic import BaseModel, ConfigDict, JsonValue, StrictStr, ValidationError
 
 from promptlearn.errors import PromptError
+from promptlearn.prompt.keyed import replace_value
 from promptlearn.prompt.text import join_end, split_end
 from promptlearn.records import Contract, Demonstration, Effect, Interval, Json, Message, Prompt, Rule
 from promptlearn.variables import find_variables
 
 _TOP_COMMENT = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n)*")
+_BEHIND = re.compile(r"\n(?:[ \t]*(?:#[^\n]*)?(?:\n|\Z))*\Z")
+"""The line end of a section, and blank lines and comments behind it, which belong to what follows."""
 _NO_WRAP = 1_000_000_000
 
 
@@ -161,7 +164,53 @@ def read_chat(text: str, name: str) -> Chat:
 
 
 def write_chat(old: str, prompt: Prompt, name: str) -> str:
-    """The file's text with `prompt` in it; the comment at the top and the contract of `old` stay."""
+    """The file's text with `prompt` in it. Every other byte of `old` stays; where its YAML does not allow that (other
+    roles, flow style), the comment at the top and the contract do.
+    """
+    return _edited(old, prompt, name) or _rewritten(old, prompt, name)
+
+
+def _edited(old: str, prompt: Prompt, name: str) -> str | None:
+    """The same text with the parts exchanged that differ; None where that can not be done."""
+    document = _load(old, name)
+    if not document.get("messages"):  # a new file
+        return None
+    before = read_chat(old, name).prompt
+    if [m.role for m in before.messages] != [m.role for m in prompt.messages]:
+        return None
+    text = old
+    try:
+        for i, (was, now) in enumerate(zip(before.messages, prompt.messages, strict=True)):
+            if was != now:
+                end = split_end(document["messages"][i]["content"])[1]
+                text = replace_value(text, f"messages.{i}.content", join_end(now.content, end), "yaml", name)
+        if before.rules != prompt.rules:
+            text = _with_section(text, "rules", [_rule(rule) for rule in prompt.rules], name)
+        if before.demonstrations != prompt.demonstrations:
+            shown = [_demonstration(demo) for demo in prompt.demonstrations]
+            text = _with_section(text, "demonstrations", shown, name)
+        found = read_chat(text, name).prompt
+    except PromptError:
+        return None
+    wanted = (prompt.messages, prompt.rules, prompt.demonstrations, before.contract)
+    return text if (found.messages, found.rules, found.demonstrations, found.contract) == wanted else None
+
+
+def _with_section(text: str, key: str, items: list[Json], name: str) -> str:
+    """The document with `items` under a key at its top, in the place of the old ones or at the end."""
+    written = _dump({key: items}, name) if items else ""
+    root = yaml.compose(text, Loader=_Loader)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    found = next(((at, value) for at, value in pairs if at.value == key), None)
+    if found is None:
+        return text + ("" if text.endswith("\n") else "\n") + written
+    start, end = found[0].start_mark.index, found[1].end_mark.index
+    section = _BEHIND.sub("", text[start:end])
+    rest = text[start + len(section) :]
+    return text[:start] + written.removesuffix("\n") + (rest if written else rest.removeprefix("\n"))
+
+
+def _rewritten(old: str, prompt: Prompt, name: str) -> str:
     document: dict[str, Json] = {"messages": [_message(message) for message in prompt.messages]}
     if prompt.rules:
         document["rules"] = [_rule(rule) for rule in prompt.rules]
