@@ -24,6 +24,11 @@ EXTRAS = {
     "local": ("xllamacpp",),
     "data": ("pandas", "pyarrow"),
     "litellm": ("litellm",),
+    "batch": ("openai",),
+    "github": ("githubkit",),
+    "postgres": ("psycopg",),
+    "dashboard": ("streamlit", "vl_convert"),
+    "dspy": ("dspy",),
     "rl": ("torch", "transformers", "peft"),
 }
 LOW_DISK = 500_000_000

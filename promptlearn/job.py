@@ -110,6 +110,11 @@ class Job:
         if leaks:
             shown = "; ".join(str(leak) for leak in leaks[:3])
             found.append(f"{len(leaks)} (near-)duplicates stand in two splits, so scores may be too high: {shown}")
+        described = self.described if isinstance(self.described, dict) else {}
+        if isinstance(described.get("reviews"), dict) and not self.reviews:
+            found.append(
+                "no comment in the store is approved, so none is learned from: see `promptlearn feedback list`"
+            )
         unused = [review.id for review in self.reviews if review not in usable(self.reviews)]
         if unused:
             found.append(f"{len(unused)} reviews are not approved or not by trusted authors, and not used")
@@ -482,6 +487,7 @@ async def evaluating(
     slots: Slots | None = None,
 ) -> AsyncIterator[tuple[Bench, list[Row]]]:
     """The job's prompt on these rows, kept as an evaluation; the bench stays open for more of the same budget."""
+    started = time.monotonic()
     run = await job.store.start_run(job.described or {}, EVALUATION + job.digest(), versions(), job.search.seed)
     with job.store.lock_run(run):
         try:
@@ -501,7 +507,8 @@ async def evaluating(
             await note_end(job.store, run, error)
             raise
         measured = measure(judged)
-        await job.store.finish_run(run, "finished", "evaluated", {"score": measured.score, "n": measured.n})
+        result = {"score": measured.score, "n": measured.n, "wall_s": round(time.monotonic() - started, 3)}
+        await job.store.finish_run(run, "finished", "evaluated", result)
 
 
 def versions() -> dict[str, str]:

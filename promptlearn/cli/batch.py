@@ -166,7 +166,7 @@ def _print_report(report: BatchReport, as_json: bool) -> None:
     counts = ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in sorted(report.counts().items()))
     total = report.total
     say(f"{len(report.outcomes)} experiments: {counts}")
-    say(f"{total.calls} calls paid for, {total.cached_calls} answered from the cache, {money(total.cost_usd)}")
+    say(f"{total.calls} calls paid for, {total.cached_calls} answered from the cache, cost {money(total.cost_usd)}")
     runs = [outcome for outcome in report.ranked() if outcome.run and outcome.state == "finished"]
     if runs:
         say(f"next: promptlearn show {runs[0].run}")

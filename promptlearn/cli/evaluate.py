@@ -50,4 +50,4 @@ def evaluate(
             )
     finally:
         job.store.close()
-    print_evaluation(evaluation, str(loaded.prompt.file), as_json, failures)
+    print_evaluation(evaluation, str(loaded.prompt.file), job.store, as_json, failures)

@@ -350,7 +350,12 @@ def _from_editor(entry: Entry) -> str:
         if done.returncode:
             raise UsageError(f"{editor} ended with {done.returncode}, so nothing was decided")
         lines = file.read_text(encoding="utf-8").splitlines()
-    return " ".join(" ".join(line for line in lines if not line.startswith("#")).split())
+    words = " ".join(" ".join(line for line in lines if not line.startswith("#")).split())
+    if words == " ".join(entry.rule.split()):
+        raise UsageError(
+            f"the rule is as it was, so nothing was decided; `promptlearn feedback approve {entry.ref[:8]}` approves it"
+        )
+    return words
 
 
 def run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,3 +66,14 @@ def opened_store(where: str | None) -> Iterator[Store]:
 
     with open_store(named_store(where), create=False) as store:
         yield store
+
+
+def to_find(store: Store) -> str:
+    """The option by which later commands find this store, a space before it; empty where they look there anyway."""
+    import shlex
+
+    from promptlearn.assembly import STORE_ENV
+    from promptlearn.store.place import find_place
+
+    usual = find_place(os.environ.get(STORE_ENV) or named_store(None))
+    return "" if store.where == str(usual) or "://" in store.where else f" --store {shlex.quote(store.where)}"

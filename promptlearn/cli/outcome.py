@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promptlearn.cli.console import as_score, count, money, note, print_json, say, span, table
+from promptlearn.cli.options import to_find
 
 if TYPE_CHECKING:
     from promptlearn.estimate import Estimate
     from promptlearn.job import Evaluation, Job
     from promptlearn.records import Usage
     from promptlearn.result import Measure, RunResult
+    from promptlearn.store import Store
 
 DIFF_LINES = 60
 """A longer diff is cut on the screen; `promptlearn diff` shows all of it."""
@@ -41,7 +43,7 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
     say(f"{kept}: {result.best_path}")
     if result.challenger_path:
         say(f"best of the search, not proven: {result.challenger_path}")
-    say(f"next: promptlearn show {result.run_id}" + _advice(result))
+    say(f"next: promptlearn show {result.run_id}{to_find(job.store)}" + _advice(result))
 
 
 def _scores(result: RunResult) -> None:
@@ -82,7 +84,7 @@ def _diff(result: RunResult, job: Job) -> None:
     say("")
     say("\n".join(lines[:DIFF_LINES]).rstrip("\n"))
     if len(lines) > DIFF_LINES:
-        say(f"… {len(lines) - DIFF_LINES} more lines: promptlearn diff {result.run_id}")
+        say(f"… {len(lines) - DIFF_LINES} more lines: promptlearn diff {result.run_id}{to_find(job.store)}")
 
 
 def _usage(result: RunResult) -> None:
@@ -141,7 +143,7 @@ def print_estimate(estimate: Estimate, as_json: bool) -> None:
         note(f"warning: {warning}", style="yellow")
 
 
-def print_evaluation(evaluation: Evaluation, name: str, as_json: bool, failures: int) -> None:
+def print_evaluation(evaluation: Evaluation, name: str, store: Store, as_json: bool, failures: int) -> None:
     """A prompt's score, and the first `failures` rows that did not pass with the judges' words."""
     measure = evaluation.measure
     failed = [row for row in evaluation.rows if row.score is None or row.score < 1]
@@ -178,4 +180,5 @@ def print_evaluation(evaluation: Evaluation, name: str, as_json: bool, failures:
         words = row.trouble or "; ".join(verdict.explanation for verdict in row.verdicts)
         say(f"{row.example.id[:8]}  {words}")
     if len(failed) > failures:
-        say(f"… {len(failed) - failures} more rows that did not pass: promptlearn show {evaluation.run_id} --examples")
+        command = f"promptlearn show {evaluation.run_id} --examples{to_find(store)}"
+        say(f"… {len(failed) - failures} more rows that did not pass: {command}")

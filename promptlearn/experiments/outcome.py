@@ -200,7 +200,7 @@ def _measured(store: Store, row: RunRow, entry: Entry, known: bool) -> Outcome:
         usage=usage,
         prompt=digest,
         path=str(entry.experiment.config.prompt.file),
-        seconds=row.active_seconds,
+        seconds=row.result.get("wall_s", 0.0),
         scores=scores,
     )
 

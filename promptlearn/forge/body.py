@@ -6,10 +6,13 @@ person nor close an issue (invariant 9). Knows the evidence of a run; nothing ab
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from promptlearn.config import BudgetConfig, SearchConfig
 from promptlearn.forge.sanitize import sanitize
 from promptlearn.forge.winner import Winner
 from promptlearn.records import Effect, Rule
@@ -191,7 +194,7 @@ def _cost(winner: Winner) -> str:
 
 def _reproduction(winner: Winner) -> str:
     version = winner.versions.get("promptlearn", "")
-    command = f"promptlearn run --set search.seed={winner.seed}"
+    command = "promptlearn run " + " \\\n  ".join([*_settings(winner.config), f"--set search.seed={winner.seed}"])
     if winner.file is None:
         command = f"# promptlearn.optimize(…, seed={winner.seed}), with the arguments of this run"
     packages = ", ".join(f"{_code(name)} {_code(number)}" for name, number in sorted(winner.versions.items()))
@@ -212,6 +215,17 @@ def _reproduction(winner: Winner) -> str:
         + ".",
     ]
     return "\n".join(lines)
+
+
+def _settings(config: Mapping[str, object]) -> list[str]:
+    """What the run searched with, whatever the configuration's file said then or says now."""
+    found = []
+    for name, section in (("search", SearchConfig), ("budget", BudgetConfig)):
+        usual, own = section().model_dump(mode="json"), config.get(name)
+        for key, value in own.items() if isinstance(own, dict) else ():
+            if value != usual.get(key) and key != "seed":
+                found.append(f"--set {shlex.quote(f'{name}.{key}={json.dumps(value)}')}")
+    return found
 
 
 def _models(config: Mapping[str, object]) -> list[tuple[str, str]]:

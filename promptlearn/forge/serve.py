@@ -47,7 +47,8 @@ FIRST_DELAY, LONGEST_DELAY = 5.0, 600.0
 _PASSING = frozenset({"rate_limit", "server", "overload", "connection", "auth"})
 """Failures that say nothing about the pull request: tried again until they pass, however often."""
 _ID = re.compile(r"[\w-]{1,100}", re.ASCII)
-_AT_ONCE = 1000
+_AT_ONCE = 100_000
+"""Deliveries looked at together: enough that those which can not be read now do not hide those that came later."""
 
 
 def is_loopback(host: str) -> bool:
@@ -247,15 +248,19 @@ class Worker:
         ids = [row.id for row in rows]
         try:
             await self._read_again(pull)
-        except PromptlearnError as error:
+        except Exception as error:  # a defect met in one pull request must not keep all others from being read
             times = self._failures[pull] = self._failures.get(pull, 0) + 1
             delay = min(first_delay * 2 ** (times - 1), LONGEST_DELAY)
             self._not_before[pull] = time.monotonic() + delay
             if not (isinstance(error, ForgeError) and error.kind in _PASSING):
-                await self._queue.fail(ids, str(error))
-            self._tell(f"{pull} could not be read: {error}")
+                await self._queue.fail(ids, _words(error))
+            self._tell(f"{pull} could not be read: {_words(error)}")
             return
         self._failures.pop(pull, None)
         self._not_before.pop(pull, None)
         await self._queue.finish(ids)
-        self._tell(f"{pull} was read again, for {len(ids)} deliveries")
+        self._tell(f"{pull} was read again, for {len(ids)} {'delivery' if len(ids) == 1 else 'deliveries'}")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, PromptlearnError) else f"{type(error).__name__}: {error} (this is a defect)"

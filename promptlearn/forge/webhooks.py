@@ -32,7 +32,8 @@ EVENTS: Mapping[str, frozenset[str]] = {
 }
 """Events to subscribe to, and the actions among them that change what a pull request says."""
 
-_REPO = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
+_REPO = re.compile(r"[\w-][\w.-]{0,99}/(?!\.{1,2}\Z)[\w.-]{1,100}", re.ASCII)
+_LARGEST = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,7 +91,7 @@ def _numbers(event: str, payload: Mapping[str, Any]) -> list[Any]:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= _LARGEST
 
 
 def _at(value: Json, *path: str) -> Json:

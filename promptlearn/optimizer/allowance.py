@@ -207,7 +207,9 @@ class Allowance:
 
     def _message(self, rows: int, left: float, used: Spending) -> str:
         cap = min(self._caps, key=lambda cap: self._rows_left(cap, self._committed + used, 0))
-        kept = f" ({self._kept} rows are held back for the test split)" if self._kept else ""
+        held = [f"{self._kept} rows for the test split"] if self._kept else []
+        held += [f"{self._spare:.0%} for speed (search.spare)"] if self._spare else []
+        kept = f" ({' and '.join(held)} are held back)" if held else ""
         return (
             f"the next step needs {rows} rows, and budget.{cap.name} = {cap.value:g} has {left:g} left for the "
             f"search{kept}; raise it and run the same command again"

@@ -210,3 +210,11 @@ def test_what_no_block_can_say_is_refused(store: Store) -> None:
     turns = replace(Prompt.of("Be helpful."), demonstrations=(Demonstration({"message": "hi"}, "other"),))
     with pytest.raises(UsageError, match="this prompt has several or chat turns"):
         make_proposal(winner_of(store, new=turns), {"CLAUDE.md": b""})
+
+
+def test_settings_that_are_not_the_usual_ones_are_in_the_command(store: Store) -> None:
+    winner = winner_of(store, search={"rounds": 2, "drafts": 4, "seed": 7}, budget={"task_calls": 700})
+    assert (
+        "promptlearn run --set search.rounds=2 \\\n  --set budget.task_calls=700 \\\n  --set search.seed=7\n"
+        in body(winner, [PATH])
+    )
