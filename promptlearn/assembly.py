@@ -41,6 +41,7 @@ from promptlearn.store import Store, open_store
 
 if TYPE_CHECKING:
     from promptlearn.programs.command import Command
+    from promptlearn.programs.dspy_module import DspyProgram
 
 STORE_ENV = "PROMPTLEARN_STORE"
 
@@ -69,11 +70,18 @@ def assemble(
     models = _models(config)
     reviews = load_reviews(config.reviews) if isinstance(config.reviews, Path) else ()
     secrets = known_secrets((config.models.task, config.models.judge, config.models.meta))
-    command = open_command(config.program, file, secrets, _answers(config)) if config.program is not None else None
-    if command is not None:  # which reads the prompt as it stands: nobody puts values into it
-        prompt, models["task"] = file.prompt, command.model
+    program: Command | DspyProgram | None = None
+    proposers: tuple[str, ...] = config.search.proposers or ()
+    if config.command is not None:  # which reads the prompt as it stands: nobody puts values into it
+        program = open_command(config.command, file, secrets, _answers(config))
+        prompt = file.prompt
+    elif config.program is not None:
+        program = open_module(config.program, models["task"])
+        prompt, proposers = program.bind(file.prompt), proposers or program.proposers("meta" in models)
     else:
         prompt = bind_variables(file.prompt, dataset.variables, literals=file.literals)
+    if program is not None:
+        models["task"] = program.model
     if store is None or isinstance(store, str | Path):
         store = open_store(store or os.environ.get(STORE_ENV) or config.store, secrets=secrets)
     if isinstance(config.reviews, ReviewsConfig):
@@ -94,14 +102,14 @@ def assemble(
         reviews=reviews,
         guards=tuple(row.guard for row in store.guards.items(scope)),
         scope=scope,
-        proposers=config.search.proposers or (),
+        proposers=proposers,
         scoring=config.scoring,
         search=config.search,
         budget=_budget(config.budget),
         limits=_limits(config),
         folder=folder or Path.cwd(),
         described=config.model_dump(mode="json", exclude={"store"}),
-        program=command,
+        program=program,
     )
 
 
@@ -159,6 +167,13 @@ def open_command(
         **config.model_dump(exclude={"command", "check", "limits", "network", "shell"}),
     )
     return Command(options, file, secrets)
+
+
+def open_module(config: ProgramConfig, model: Model) -> DspyProgram:
+    """The DSPy program of `program`, with `model` behind it. Raises ConfigError for what is not there."""
+    from promptlearn.programs.dspy_module import open_dspy
+
+    return open_dspy(config.dspy or "", model, Path.cwd(), answer=config.answer)
 
 
 def _budget(config: BudgetConfig) -> Budget:
@@ -250,13 +265,13 @@ def _batched(model: Model, config: BatchConfig, outage_minutes: float) -> Model:
 
 def _judges(config: Config, dataset: Dataset) -> tuple[JudgeSpec, ...]:
     for judge in config.judges:
-        if judge.use in EVIDENCE_JUDGES and config.program is None:
+        if judge.use in EVIDENCE_JUDGES and config.command is None:
             raise ConfigError(f"judge {judge.use} reads what a command left behind; name one under `program`")
-        if judge.use == "tests_passed" and config.program is not None and not config.program.check:
+        if judge.use == "tests_passed" and config.command is not None and not config.command.check:
             raise ConfigError("judge tests_passed needs a test command; name it under `program.check`")
     if config.judges:
         return tuple(JudgeSpec.of(judge) for judge in config.judges)
-    if config.program is not None and config.program.check:
+    if config.command is not None and config.command.check:
         return (JudgeSpec(JudgeConfig(use="tests_passed")),)
     return (JudgeSpec(JudgeConfig(use=default_judge(dataset, config.models.judge is not None))),)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from promptlearn.assembly import STORE_ENV, open_command, open_role
+from promptlearn.assembly import STORE_ENV, open_command, open_module, open_role
 from promptlearn.config import Config, ModelConfig, load_config
 from promptlearn.errors import ModelError, PromptlearnError, UsageError
 from promptlearn.models.base import Model
@@ -67,7 +67,7 @@ def _config(path: Path, overrides: tuple[str, ...]) -> tuple[Config | None, Find
 def _entries(config: Config | None) -> Iterator[tuple[Role, ModelConfig]]:
     if config is None:
         return
-    if config.program is None:
+    if config.command is None:
         yield "task", config.models.task
     if config.models.judge:
         yield "judge", config.models.judge
@@ -109,12 +109,15 @@ def _store(where: str | None) -> Finding:
 
 
 def _program(config: Config | None) -> Iterator[Finding]:
-    """Whether a command could be run here under its limits; it is not run."""
+    """Whether a command could be run here under its limits, or a DSPy program loaded; it is not run."""
     if config is None or config.program is None:
         return
     try:
-        command = open_command(config.program)
-        yield Finding("program", True, f"{command.name}: not called")
+        if config.command is not None:
+            name = open_command(config.command).name
+        else:
+            name = open_module(config.program, open_role("task", config.models.task, 1)).name
+        yield Finding("program", True, f"{name}: not called")
     except PromptlearnError as error:
         yield Finding("program", False, str(error))
 

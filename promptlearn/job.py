@@ -31,7 +31,7 @@ from promptlearn.models.batch import BatchModel
 from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer import Optimizer, Search
 from promptlearn.optimizer.allowance import Allowance, spare_rows
-from promptlearn.optimizer.guarding import Guarding, adopted, review_guards
+from promptlearn.optimizer.guarding import Guarding, Standing, adopted, review_guards
 from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
 from promptlearn.proof import Proof, above_noise, measure, prove
@@ -179,6 +179,8 @@ class Job:
             )
 
     def _check_search(self) -> None:
+        if self.search.optimizer != "promptlearn" and (self.meta is None or self.budget.task_calls is None):
+            raise ConfigError(_needs(self))
         names = self.proposer_names()
         if not names:
             raise ConfigError("search.proposers is empty; possible: rewrite, edit, rules, demos")
@@ -226,6 +228,7 @@ class Bench:
     proposers: list[Proposer]
     log: RunLog
     guarding: Guarding
+    meta: Model | None = None
 
 
 @asynccontextmanager
@@ -274,7 +277,8 @@ async def open_bench(
         for proposer in job.proposer_names()
     ]
     try:
-        yield Bench(job, ledger, evaluator, panel, proposers, log, _guarding(job, metered.get("judge")))
+        guarding, meta = _guarding(job, metered.get("judge")), metered.get("meta")
+        yield Bench(job, ledger, evaluator, panel, proposers, log, guarding, meta)
     finally:
         await evaluator.drain()
         for model in metered.values():
@@ -361,19 +365,7 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     ledger.hold("task", Charge(reads))
     again = job.judged_again()
     ledger.hold("judge", Charge((reads + again) * job.llm_judges()))
-    optimizer = Optimizer(
-        job.prompt,
-        job.dataset,
-        bench.evaluator,
-        bench.proposers,
-        ledger,
-        Allowance(job.budget, job.llm_judges(), kept=reads, spare=job.search.spare, judged_again=again),
-        log,
-        job.search,
-        usable(job.reviews),
-        bench.guarding,
-    )
-    search = await optimizer.learn()
+    search, standings = await _look(bench, Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again))
     ledger.release()
     # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
     times = 0
@@ -391,8 +383,48 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
     result = replace(result, spent={role: ledger.spent(role) for role in ROLES})
     if result.decision == "improved" and job.scope:
-        await job.store.guards.keep(adopted(optimizer.standings, result.prompt, job.scope, run))
+        await job.store.guards.keep(adopted(standings, result.prompt, job.scope, run))
     return result
+
+
+async def _look(bench: Bench, allowance: Allowance) -> tuple[Search, Sequence[Standing]]:
+    """The search that `search.optimizer` names, and how far its result keeps what reviewers taught."""
+    job = bench.job
+    if job.search.optimizer == "promptlearn":
+        optimizer = Optimizer(
+            job.prompt,
+            job.dataset,
+            bench.evaluator,
+            bench.proposers,
+            bench.ledger,
+            allowance,
+            bench.log,
+            job.search,
+            usable(job.reviews),
+            bench.guarding,
+        )
+        return await optimizer.learn(), optimizer.standings
+    from promptlearn.optimizer.dspy_search import Task, learn_with
+    from promptlearn.programs.dspy_module import DspyProgram
+
+    if bench.meta is None or job.budget.task_calls is None:
+        raise ConfigError(_needs(job))
+    task = Task(
+        job.prompt,
+        job.dataset,
+        bench.evaluator,
+        bench.meta,
+        bench.log,
+        job.search,
+        job.budget.task_calls - 2 * len(job.dataset.test),
+    )
+    if isinstance(job.program, DspyProgram):
+        task = replace(task, sections=job.program.predictors, demonstrations=job.program.takes_demonstrations)
+    return await learn_with(job.search.optimizer, task), ()
+
+
+def _needs(job: Job) -> str:
+    return f"search.optimizer {job.search.optimizer} needs a model that writes (models.meta) and budget.task_calls"
 
 
 def _result(

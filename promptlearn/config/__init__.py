@@ -96,7 +96,7 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig()
     """What it may take."""
     program: ProgramConfig | None = None
-    """A command that answers instead of `models.task`."""
+    """A command that answers instead of `models.task`, or a DSPy program that asks it."""
     tuning: TuningConfig = TuningConfig()
     """How `promptlearn tune` trains weights."""
     compare: CompareConfig = CompareConfig()
@@ -104,17 +104,24 @@ class Config(Section):
     store: str | None = None
     """SQLAlchemy URL or path; by default .promptlearn/store.db in the working directory."""
 
+    @property
+    def command(self) -> ProgramConfig | None:
+        """`program`, where it is a command."""
+        return None if self.program is None or self.program.dspy is not None else self.program
+
     @model_validator(mode="before")
     @classmethod
     def _command_answers(cls, content: Any) -> Any:
-        models = content.get("models", {}) if isinstance(content, dict) and content.get("program") else None
+        program = content.get("program") if isinstance(content, dict) else None
+        runs_command = bool(program) and not (isinstance(program, dict) and program.get("dspy"))
+        models = content.get("models", {}) if isinstance(content, dict) and runs_command else None
         return {**content, "models": {"task": COMMAND, **models}} if isinstance(models, dict) else content
 
     @model_validator(mode="after")
     def _one_answers(self) -> Config:
-        if self.program is None and self.models.task.model == COMMAND:
+        if self.command is None and self.models.task.model == COMMAND:
             raise ValueError("`models.task` is `command`, and there is no `program` that says which")
-        if self.program is not None and self.models.task.model != COMMAND:
+        if self.command is not None and self.models.task.model != COMMAND:
             raise ValueError("`models.task` is not asked where `program` runs a command; leave it out")
         return self
 

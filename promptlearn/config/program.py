@@ -1,4 +1,4 @@
-"""`program`: a command that answers instead of a model."""
+"""`program`: a command that answers instead of a model, or a DSPy program that asks one."""
 
 from __future__ import annotations
 
@@ -25,9 +25,15 @@ class ProcessLimitsConfig(Section):
 
 
 class ProgramConfig(Section):
-    """A command instead of a chat completion: a coding agent, or anything else that reads a prompt from a file."""
+    """What answers instead of one chat completion: a command (a coding agent, or anything else that reads a prompt from
+    a file), or a DSPy program."""
 
-    command: str | tuple[str, ...]
+    dspy: str | None = None
+    """`path.py:function` or `module:function`: a `dspy.Module`, or a function that makes one; it asks `models.task`. Of
+    the keys below `answer` alone goes with it."""
+    answer: str | None = None
+    """The program's output field that judges see; by default the last one."""
+    command: str | tuple[str, ...] = ()
     """Words, or a line that is split as a shell would, and given to none. A word that names a file beside the
     configuration, and none in `repo`, means that file."""
     repo: Path | None = None
@@ -60,10 +66,19 @@ class ProgramConfig(Section):
 
     @model_validator(mode="after")
     def _says_something(self) -> ProgramConfig:
+        if self.dspy is not None:
+            others = sorted(self.model_fields_set - {"dspy", "answer"})
+            if others:
+                raise ValueError(f"with dspy, {others[0]} has no meaning; leave it out")
+            return self
+        if self.answer is not None:
+            raise ValueError("answer names an output field of a DSPy program; set dspy, or leave it out")
         if self.shell and not (isinstance(self.command, str) and isinstance(self.check or "", str)):
             raise ValueError("with shell: true, command and check are lines of text, not lists of words")
         if not any(word.strip() for word in self.words(self.command)):
-            raise ValueError("command is empty; name a program and its arguments, such as [python, agent.py]")
+            raise ValueError(
+                "command is empty; name a program and its arguments, such as [python, agent.py], or set dspy"
+            )
         self.words(self.check)
         return self
 
@@ -77,6 +92,9 @@ class ProgramConfig(Section):
         """The same with absolute paths."""
         repo = None if self.repo is None else folder / self.repo
         update: dict[str, Any] = {"repo": repo}
+        if self.dspy is not None:
+            where, _, name = self.dspy.rpartition(":")
+            return self.model_copy(update={"dspy": f"{folder / where}:{name}"} if where.endswith(".py") else {})
         if not self.shell:
             for key, line in (("command", self.command), ("check", self.check)):
                 update[key] = tuple(_beside(word, folder, repo) for word in self.words(line))

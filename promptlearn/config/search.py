@@ -11,7 +11,13 @@ from promptlearn.config.section import Section
 ProposerName = Literal["rewrite", "edit", "rules", "demos"]
 
 
+OptimizerName = Literal["promptlearn", "dspy:gepa", "dspy:miprov2"]
+
+
 class SearchConfig(Section):
+    optimizer: OptimizerName = "promptlearn"
+    """`dspy:gepa` and `dspy:miprov2` search instead, on the same rows, judges and budget, and are proven the same way;
+    of the keys below, `seed`, `concurrency` and `max_error_share` mean something to them."""
     proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
     """By default all that can work: `rules` and `demos`, and `rewrite` and `edit` where `models.meta` is set."""
     concurrency: int = Field(16, ge=1, le=1024)

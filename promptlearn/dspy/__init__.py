@@ -9,6 +9,6 @@ switches its disk cache off, which is pickle. What runs programs is `programs/ds
 """
 
 from promptlearn.dspy.metrics import MetricJudge, as_metric
-from promptlearn.dspy.teleprompter import PromptLearn, load_prompt
+from promptlearn.dspy.teleprompter import PromptLearn, load_prompt, write_prompt
 
-__all__ = ["MetricJudge", "PromptLearn", "as_metric", "load_prompt"]
+__all__ = ["MetricJudge", "PromptLearn", "as_metric", "load_prompt", "write_prompt"]

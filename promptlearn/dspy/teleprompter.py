@@ -22,13 +22,13 @@ from promptlearn.assembly import known_secrets
 from promptlearn.config import SearchConfig
 from promptlearn.dataset import Dataset, load_dataset
 from promptlearn.dspy.metrics import MetricJudge
-from promptlearn.errors import ConfigError, DataError
+from promptlearn.errors import ConfigError, DataError, PromptError
 from promptlearn.job import Job, JudgeSpec, run_job
 from promptlearn.ledger import Budget
 from promptlearn.models.base import Model
 from promptlearn.programs.dspy_lm import LmModel, load_dspy
 from promptlearn.programs.dspy_module import DspyProgram
-from promptlearn.prompt import read_prompt
+from promptlearn.prompt import chat_file, read_prompt
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import Json, Prompt, Split, fingerprint
 from promptlearn.result import RunResult
@@ -119,7 +119,7 @@ class PromptLearn(Teleprompter):  # type: ignore[misc]
 
     def _job(self, program: DspyProgram, dataset: Dataset, judge: MetricJudge, lm: Any) -> Job:
         meta = None if self.meta is False else _model(lm if self.meta is None else self.meta)
-        proposers = self.proposers or default_proposers(program, meta is not None)
+        proposers = self.proposers or program.proposers(meta is not None)
         secrets = known_secrets()
         return Job(
             prompt=program.prompt(),
@@ -145,13 +145,18 @@ class PromptLearn(Teleprompter):  # type: ignore[misc]
 
 def load_prompt(program: Any, path: str | Path) -> Any:
     """A copy of a DSPy program with a learned prompt in it: the file that a run or `promptlearn export` has written."""
-    return DspyProgram(program, _dspy.settings.lm or object()).with_prompt(read_prompt(Path(path)).prompt)
+    return DspyProgram(program, None).with_prompt(read_prompt(Path(path)).prompt)
 
 
-def default_proposers(program: DspyProgram, has_meta: bool) -> tuple[str, ...]:
-    """All that can work on this program."""
-    names = ("rewrite", "edit", "rules", "demos") if has_meta else ("rules", "demos")
-    return tuple(name for name in names if name != "demos" or program.takes_demonstrations)
+def write_prompt(program: Any, path: str | Path) -> None:
+    """Write the instructions of a DSPy program as a prompt file, for the command line to start from.
+
+    Raises PromptError where a file is there already.
+    """
+    path = Path(path)
+    if path.exists():
+        raise PromptError(f"{path} is there already; name another file, or remove it")
+    path.write_bytes(chat_file(DspyProgram(program, None).prompt(), path).source)
 
 
 def _search(search: dict[str, Any]) -> SearchConfig:

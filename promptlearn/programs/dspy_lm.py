@@ -158,6 +158,8 @@ def error_of(error: Exception, name: str) -> ModelError:
 
 def describe_lm(lm: Any) -> Json:
     """What makes two `dspy.LM`s the same; no keys (invariant 10)."""
+    if lm is None:
+        return None
     secret = ("key", "token", "secret", "header", "credential")
     kwargs = {
         key: repr(value)

@@ -78,8 +78,9 @@ class DspyProgram:
         answer: str | None = None,
         source: str = "",
     ) -> None:
-        """`asks` is one of our models or a `dspy.LM`. `answer` is the output field that judges see; by default the last
-        one of the last predictor. `source` is the code that the program is made of, where that is known.
+        """`asks` is one of our models or a `dspy.LM`; None for a program that is not run. `answer` is the output field
+        that judges see; by default the last one of the last predictor. `source` is the code that the program is made
+        of, where that is known.
 
         Raises ConfigError for a program without predictors, and for predictors with language models of their own, as
         nobody counts what these spend.
@@ -114,6 +115,11 @@ class DspyProgram:
     def takes_demonstrations(self) -> bool:
         """Whether an example's inputs are what the last predictor is asked with."""
         return len(self.predictors) == 1 and self.answer in self._demos_shown
+
+    def proposers(self, has_meta: bool) -> tuple[str, ...]:
+        """All that can work on this program."""
+        names = ("rewrite", "edit", "rules", "demos") if has_meta else ("rules", "demos")
+        return tuple(name for name in names if name != "demos" or self.takes_demonstrations)
 
     def prompt(self) -> Prompt:
         """The instructions that the program has now, to start from."""

@@ -1,0 +1,373 @@
+"""GEPA and DSPy's MIPROv2 in the place of our own search: on the same splits, judges, ledger, journal and report.
+
+    search: {optimizer: dspy:gepa}        # or dspy:miprov2
+
+Both ask for rows and for texts, and get them from where our search gets them, so a row is a row whoever asked for it.
+What they find counts as they count it: the prompt with the best mean over all validation rows takes the seed's place,
+the first of equals. The test split then proves it, or it is not shipped, as with any other.
+
+They know less than a run does. A row that could not be judged counts as 0 for them (in no mean of ours), their
+candidates are checked against the contract and score 0 without being run where they break it (invariant 6), and a
+budget that ends in the middle of a step ends the search there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+from promptlearn.config import SearchConfig
+from promptlearn.contract import violations
+from promptlearn.dataset import Dataset
+from promptlearn.errors import BudgetSpent, ConfigError, PromptlearnError
+from promptlearn.evaluation import Evaluator, Row, Want
+from promptlearn.models.base import Model
+from promptlearn.optimizer.state import Search
+from promptlearn.programs.dspy_lm import lm_of, load_dspy
+from promptlearn.prompt.sections import join_sections, split_sections
+from promptlearn.records import Candidate, Decision, Demonstration, Example, Json, Message, Prompt, Split, as_text
+from promptlearn.runlog import RunLog
+from promptlearn.selection.credit import Credit
+
+T = TypeVar("T")
+WHOLE = "prompt"
+"""What a prompt's text is called where it has no sections."""
+MINIBATCH, FULL_EVERY = 25, 4
+"""MIPROv2: validation rows of one trial, and trials between two that read all of them."""
+CANDIDATES, DEMONSTRATIONS = 6, 4
+"""MIPROv2: instructions and sets of demonstrations, and demonstrations in a set, as `auto="light"` has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What an optimizer gets."""
+
+    seed: Prompt
+    dataset: Dataset
+    evaluator: Evaluator
+    meta: Model
+    log: RunLog
+    settings: SearchConfig
+    calls: int
+    """Task calls that it may make."""
+    sections: tuple[str, ...] = (WHOLE,)
+    """What the learned text is taken apart into."""
+    demonstrations: bool = True
+    """Whether the program shows demonstrations."""
+
+
+@dataclass(slots=True)
+class Desk:
+    """Where another optimizer's threads get rows and texts from; it notes what they asked for."""
+
+    task: Task
+    loop: asyncio.AbstractEventLoop
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    """Prompts in the order in which they were first asked about."""
+    scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    """Digests of prompts that break the contract, and how."""
+    error: PromptlearnError | None = None
+    """What ends the run; nothing is begun after it."""
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run `work` in the run's event loop, from a thread."""
+        if self.error is not None:
+            work.close()
+            raise self.error
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        except PromptlearnError as error:
+            self.error = self.error or error
+            raise
+
+    def rows(self, prompt: Prompt, examples: Sequence[Example], split: Split) -> list[Row] | None:
+        """The prompt on these examples; None where it breaks the contract, and so is not run."""
+        if prompt.digest not in self.broken:
+            self.broken[prompt.digest] = violations(prompt, self.task.seed)
+        self.prompts.setdefault(prompt.digest, prompt)
+        if self.broken[prompt.digest]:
+            return None
+        rows = self.wait(self.task.evaluator.rows([Want(prompt, example, split) for example in examples]))
+        known = self.scores.setdefault(split, {}).setdefault(prompt.digest, {})
+        known.update({row.example.id: row.score for row in rows})
+        return rows
+
+    def write(self, text: str) -> str:
+        """What the meta model makes of a request; a reply that was cut off is none."""
+        reply = self.wait(self.task.meta.complete((Message("user", text),)))
+        return reply.text
+
+    def prompt(self, texts: Mapping[str, str]) -> Prompt:
+        """The seed with other texts in its sections."""
+        known = split_sections(self.task.seed.text, self.task.sections)
+        return self.task.seed.with_text(join_sections({**known, **texts}))
+
+    def best(self) -> tuple[Prompt, float] | None:
+        """The best prompt of those that answered every validation row, and its mean."""
+        wanted = {example.id for example in self.task.dataset.validation}
+        means: dict[str, float] = {}
+        for digest, scores in self.scores.get("validation", {}).items():
+            judged = [score for score in scores.values() if score is not None]
+            if judged and wanted <= scores.keys():
+                means[digest] = sum(judged) / len(judged)
+        if not means:
+            return None
+        digest = max(means, key=lambda one: means[one])  # the first of equals: they were asked about in that order
+        return self.prompts[digest], means[digest]
+
+
+async def learn_with(name: str, task: Task) -> Search:
+    """Let `dspy:gepa` or `dspy:miprov2` search until its budget is spent. Raises what else ends a run."""
+    baseline = Candidate(task.seed, parents=(), proposer="baseline")
+    search = Search(baseline, {baseline.digest: baseline}, Credit([]), seen={baseline.digest})
+    await task.log.candidate(baseline)
+    desk = Desk(task, asyncio.get_running_loop())
+    run = {"dspy:gepa": _gepa, "dspy:miprov2": _miprov2}[name]
+    try:
+        await asyncio.to_thread(_quietly, run, desk)
+        search.stop_reason = "rounds"
+    except PromptlearnError as error:
+        if not isinstance(desk.error or error, BudgetSpent):
+            raise (desk.error or error) from None
+    if isinstance(desk.error, BudgetSpent):
+        search.stop_reason = "budget"
+        await task.log.event("budget", message=str(desk.error))
+    elif desk.error is not None:
+        raise desk.error
+    await _take_over(name, desk, search)
+    return search
+
+
+async def _take_over(name: str, desk: Desk, search: Search) -> None:
+    """Write down what the optimizer tried, and put its best into the incumbent's place."""
+    seed, best = desk.task.seed, desk.best()
+    search.scores = {split: dict(found) for split, found in desk.scores.items()}
+    for prompt in desk.prompts.values():
+        if prompt.digest == seed.digest:
+            continue
+        candidate = Candidate(prompt, (seed.digest,), name, "")
+        search.pool[candidate.digest] = candidate
+        search.seen.add(candidate.digest)
+        search.tally.proposed += 1
+        await desk.task.log.candidate(candidate)
+        decision = _decision(name, desk, candidate, best)
+        search.tally.rejected_by_contract += decision.stage == "contract"
+        search.tally.raced += decision.stage == "race"
+        search.tally.gated_out += decision.stage == "gate"
+        await desk.task.log.decision(decision)
+        if decision.outcome == "accepted":
+            search.incumbent = candidate
+            search.tally.accepted += 1
+
+
+def _decision(name: str, desk: Desk, candidate: Candidate, best: tuple[Prompt, float] | None) -> Decision:
+    """What became of a candidate, by their rules: no race, a mean over validation rows."""
+    seed = desk.task.seed
+    if desk.broken[candidate.digest]:
+        return Decision(candidate.digest, seed.digest, "contract", "rejected", "; ".join(desk.broken[candidate.digest]))
+    validation = desk.scores.get("validation", {})
+    mine, old = validation.get(candidate.digest, {}), validation.get(seed.digest, {})
+    pairs = [
+        (score, before) for one, score in mine.items() if score is not None and (before := old.get(one)) is not None
+    ]
+    difference = sum(new - before for new, before in pairs) / len(pairs) if pairs else None
+    if len(mine) < len(desk.task.dataset.validation):
+        reason = f"{name} did not read it on every validation row"
+        return Decision(candidate.digest, seed.digest, "gate", "rejected", reason, len(pairs), difference)
+    chosen = best is not None and best[0].digest == candidate.digest
+    reason = f"{name}: the best mean on validation" if chosen else f"{name}: not the best mean on validation"
+    outcome: Any = "accepted" if chosen else "rejected"
+    return Decision(candidate.digest, seed.digest, "race", outcome, reason, len(pairs), difference)
+
+
+def _quietly(run: Any, desk: Desk) -> None:
+    """They print to stdout, where results stand, and DSPy logs every row that a spent budget refuses."""
+    load_dspy()  # which sets up its own logging
+    logger = logging.getLogger("dspy")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            run(desk)
+    finally:
+        logger.setLevel(level)
+
+
+def words(row: Row) -> str:
+    """What the judges said about a row."""
+    said = [part for verdict in row.verdicts for part in (verdict.explanation, verdict.suggestion) if part]
+    return "\n".join(said) or row.trouble or "nothing was said about it"
+
+
+def _gepa(desk: Desk) -> None:
+    try:
+        optimize = importlib.import_module("gepa").optimize
+    except ModuleNotFoundError:
+        raise ConfigError("dspy:gepa needs GEPA: pip install 'promptlearn-optimizer[dspy]'") from None
+    task = desk.task
+    optimize(
+        seed_candidate=split_sections(task.seed.text, task.sections),
+        trainset=list(task.dataset.train),
+        valset=list(task.dataset.validation),
+        adapter=_GepaAdapter(desk),
+        reflection_lm=lambda asked: desk.write(asked if isinstance(asked, str) else _flat(asked)),
+        max_metric_calls=task.calls,
+        seed=task.settings.seed,
+        logger=_Silent(),
+    )
+
+
+class _Silent:
+    def log(self, message: str) -> None:
+        """What there is to say is in the run's own log."""
+
+
+class _GepaAdapter:
+    """Rows for GEPA; candidates are the texts of the sections."""
+
+    propose_new_texts = None
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._validation = {example.id for example in desk.task.dataset.validation}
+
+    def evaluate(self, batch: Sequence[Example], candidate: Mapping[str, str], capture_traces: bool = False) -> Any:
+        prompt = self._desk.prompt(candidate)
+        split: Split = "validation" if batch and batch[0].id in self._validation else "train"
+        rows = self._desk.rows(prompt, batch, split)
+        broken = "; ".join(self._desk.broken[prompt.digest])
+        scores = [0.0] * len(batch) if rows is None else [row.score or 0.0 for row in rows]
+        shown: list[dict[str, Json]] = [
+            {
+                "Inputs": dict(example.inputs),
+                "Generated Outputs": "" if rows is None else rows[at].rollout.output,
+                "Feedback": f"not run: {broken}" if rows is None else words(rows[at]),
+            }
+            for at, example in enumerate(batch)
+        ]
+        result = importlib.import_module("gepa.core.adapter").EvaluationBatch
+        return result(outputs=shown, scores=scores, trajectories=shown if capture_traces else None)
+
+    def make_reflective_dataset(
+        self, candidate: Mapping[str, str], eval_batch: Any, components_to_update: Sequence[str]
+    ) -> dict[str, list[Any]]:
+        return {component: list(eval_batch.trajectories) for component in components_to_update}
+
+
+def _miprov2(desk: Desk) -> None:
+    dspy, task = load_dspy(), desk.task
+    try:
+        importlib.import_module("optuna")
+    except ModuleNotFoundError:
+        raise ConfigError("dspy:miprov2 needs Optuna: pip install 'promptlearn-optimizer[dspy]'") from None
+    student = _student(dspy, desk)
+    lm, engine = lm_of(_Listening(desk))
+    engine.loop = desk.loop
+    demonstrations = DEMONSTRATIONS if task.demonstrations else 0
+    validation = task.dataset.validation
+    optimizer = dspy.MIPROv2(
+        metric=lambda gold, pred, trace=None: pred.score,
+        prompt_model=lm,
+        task_model=lm,
+        auto=None,
+        num_candidates=CANDIDATES,
+        max_bootstrapped_demos=demonstrations,
+        max_labeled_demos=demonstrations,
+        num_threads=min(task.evaluator.width, 16),
+        max_errors=sys.maxsize,  # the run itself says how many are too many
+        seed=task.settings.seed,
+    )
+    with dspy.context(lm=lm):
+        optimizer.compile(
+            student,
+            trainset=_golds(dspy, task.dataset.train),
+            valset=_golds(dspy, validation),
+            num_trials=_trials(task.calls, len(validation)),
+            minibatch=len(validation) > MINIBATCH,
+            minibatch_size=min(MINIBATCH, len(validation)),
+            minibatch_full_eval_steps=FULL_EVERY,
+            program_aware_proposer=False,
+        )
+
+
+def _trials(calls: int, validation: int) -> int:
+    """Trials that the budget allows for, if finding demonstrations took nothing; those beyond it score 0."""
+    each = validation if validation <= MINIBATCH else MINIBATCH + validation / FULL_EVERY
+    return max(1, int((calls - validation) / each))
+
+
+class _Listening:
+    """The meta model, through the desk, so that what ends the run is noticed."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._inner = desk.task.meta
+        self._desk = desk
+        self.name, self.identity = self._inner.name, self._inner.identity
+        self.sampling, self.price = self._inner.sampling, self._inner.price
+
+    async def complete(self, *asked: Any, **how: Any) -> Any:
+        try:
+            return await self._inner.complete(*asked, **how)
+        except PromptlearnError as error:
+            if isinstance(error, BudgetSpent):
+                self._desk.error = self._desk.error or error
+            raise
+
+    async def close(self) -> None:
+        """It is the run's."""
+
+
+def _student(dspy: Any, desk: Desk) -> Any:
+    """A DSPy program with a predictor per section, which answers with rows of the run."""
+    names = desk.task.sections
+    texts = split_sections(desk.task.seed.text, names)
+    inputs = ", ".join(desk.task.dataset.variables)
+    examples = {_asked(one.inputs): one for one in desk.task.dataset.train + desk.task.dataset.validation}
+    validation = {one.id for one in desk.task.dataset.validation}
+
+    class Student(dspy.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.steps = [dspy.Predict(dspy.Signature(f"{inputs} -> answer", texts[name])) for name in names]
+
+        def forward(self, **given: Any) -> Any:
+            example = examples[_asked(given)]
+            prompt = desk.prompt({name: s.signature.instructions for name, s in zip(names, self.steps, strict=True)})
+            demos = tuple(_demonstration(demo, given) for demo in self.steps[-1].demos)
+            prompt = replace(prompt, demonstrations=demos or prompt.demonstrations)
+            rows = desk.rows(prompt, [example], "validation" if example.id in validation else "train")
+            if rows is not None and rows[0].score is None:
+                raise ValueError(rows[0].trouble)
+            output, score = ("", 0.0) if rows is None else (rows[0].rollout.output, rows[0].score)
+            if dspy.settings.trace is not None:
+                dspy.settings.trace.append((self.steps[-1], given, dspy.Prediction(answer=output)))
+            return dspy.Prediction(answer=output, score=score)
+
+    return Student()
+
+
+def _demonstration(demo: Any, like: Mapping[str, Json]) -> Demonstration:
+    """DSPy's demonstration as ours."""
+    return Demonstration({name: demo[name] for name in like if name in demo}, as_text(demo["answer"]))
+
+
+def _golds(dspy: Any, examples: Sequence[Example]) -> list[Any]:
+    return [
+        dspy.Example(**example.inputs, answer=as_text(example.expected)).with_inputs(*example.inputs)
+        for example in examples
+    ]
+
+
+def _asked(inputs: Mapping[str, Json]) -> str:
+    return repr(sorted(inputs.items()))
+
+
+def _flat(messages: Any) -> str:
+    """Chat messages as one text; parts that are no text are left out."""
+    return "\n\n".join(str(message["content"]) for message in messages)
