@@ -17,7 +17,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +67,12 @@ def fill(args: argparse.Namespace) -> None:
         student.begin()
         meta.begin()
         found, started = conditions(), time.perf_counter()
-        shipped = CONTENDERS[contender](Contest(load(name, args.data, seed), seed, args.budget, student, meta))
+        contest = Contest(load(name, args.data, seed), seed, args.budget, student, meta)
+        try:
+            shipped = CONTENDERS[contender](contest)
+        except Exception:  # another cell may end well; this one is tried again by the next run
+            print(f"{name} {contender} {seed} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            continue
         cell = {
             **{"task": name, "contender": contender, "seed": seed, "budget": args.budget},
             **{"scores": shipped.scores, "task_calls": shipped.task_calls},
