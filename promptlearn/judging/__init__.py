@@ -17,6 +17,7 @@ from promptlearn.judging.numeric import Numeric
 from promptlearn.judging.opening import CODE_JUDGES, EVIDENCE_JUDGES, judge_needs_model, open_judge
 from promptlearn.judging.outcome import DiffContains, DiffTouches, ExitCode, TestsPassed
 from promptlearn.judging.panel import Member, Panel, When, has_passed, is_skipped
+from promptlearn.judging.relative import RelativeJudge
 
 __all__ = [
     "CODE_JUDGES",
@@ -40,6 +41,7 @@ __all__ = [
     "Numeric",
     "Panel",
     "Regex",
+    "RelativeJudge",
     "RuleCheck",
     "Stochastic",
     "TestsPassed",

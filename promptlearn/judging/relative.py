@@ -1,0 +1,258 @@
+"""RelativeJudge: answers to one example against each other, ranked in one call, or two of them with positions swapped.
+
+    judge = RelativeJudge(model, criteria="Polite, and names the next step.")
+    verdicts = await judge.rank(example, rollouts, seed=7)     # one per rollout, best 1.0, worst 0.0
+    first, second = await judge.compare(example, one, other)   # two calls; 0.5 each where the order decided
+
+Relative judgements tell good from better where a scale has one word for both, and need no calibration; they say nothing
+about whether any answer is good. Models prefer positions (Zheng et al. 2023, "Judging LLM-as-a-Judge"), so the order is
+shuffled with a seed, or both orders are asked. Answers are matched by the name that they bear in the call; a missing,
+doubled or unknown name is no ranking (invariant 4). Equal answers are shown once and share their verdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from string import ascii_uppercase
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from promptlearn.assets import load_yaml_asset
+from promptlearn.errors import AssetError, ConfigError, ModelError, SystemicError
+from promptlearn.hidden import visible
+from promptlearn.judging.checklist import as_lines
+from promptlearn.judging.excerpt import cut_end, cut_middle, quote
+from promptlearn.judging.finding import not_judged
+from promptlearn.models.base import Model
+from promptlearn.models.structured import Field, complete_fields
+from promptlearn.records import Example, Failure, Json, Message, Rollout, Usage, Verdict, as_text, fingerprint
+from promptlearn.redaction import redact
+from promptlearn.template import call_nonce, fence, render
+
+MOST = len(ascii_uppercase)
+"""Different answers in one call."""
+_MAX_WORDS = 600
+_NOTE = re.compile(r"\W*(?:answer\s+)?(?P<name>[A-Z])\W*?[:|)-]\s*(?P<words>.*\w.*)", re.IGNORECASE)
+_NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
+_CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
+
+
+class RankFile(BaseModel):
+    """The meta-prompt `rank.yaml`, or a file of the same shape."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: int
+    inputs: frozenset[str]
+    system: str
+    template: str
+
+    @classmethod
+    def load(cls, use: str = "rank", folder: Path | None = None) -> RankFile:
+        """Raises `AssetError` that names file and key."""
+        try:
+            return cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise AssetError(f"{use}: {where}: {first['msg']}; possible keys: {', '.join(cls.model_fields)}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What one call said."""
+
+    places: Mapping[str, float]
+    """Name → 1 for the best, 0 for the worst; equals share the mean of their places."""
+    notes: Mapping[str, str]
+    usage: Usage
+
+
+class RelativeJudge:
+    """Judges answers to one example against each other."""
+
+    def __init__(
+        self,
+        model: Model,
+        criteria: str = _CRITERIA,
+        *,
+        name: str = "ranking",
+        file: RankFile | None = None,
+        max_chars: int = 4000,
+        secrets: Sequence[str] = (),
+    ) -> None:
+        """`max_chars` is what is shown of one answer, of the input and of the expected answer; `secrets` of none."""
+        self.name = name
+        self._model = model
+        self._criteria = criteria.strip()
+        self._file = file or RankFile.load()
+        self._max_chars = max_chars
+        self._secrets = tuple(secrets)
+
+    @property
+    def source(self) -> str:
+        return f"{self._file.name}@{self._file.version} {self._model.name}"
+
+    async def rank(self, example: Example, rollouts: Sequence[Rollout], seed: int = 0) -> tuple[Verdict, ...]:
+        """One verdict per rollout, in their order; a failed one is not judged, nor is any where the ranking failed.
+
+        The first of a group bears what its call cost. Raises `SystemicError`, and `ConfigError` for more than `MOST`
+        different answers.
+        """
+        answers = list(dict.fromkeys(rollout.output for rollout in rollouts if rollout.error is None))
+        if len(answers) > MOST:
+            raise ConfigError(f"{len(answers)} different answers are too many for one call; rank at most {MOST}")
+        if len(answers) < 2:
+            words = {output: Verdict(self.name, "", 0.5, "equal", "all answers are the same") for output in answers}
+            return self._share(rollouts, words, Usage())
+        shown = sorted(answers)
+        Random(fingerprint([seed, example.id, shown])).shuffle(shown)  # noqa: S311  # an order, not a secret
+        ranking = await self._ask(example, shown)
+        if isinstance(ranking, Failure):
+            return tuple(self._failed(rollout, ranking) for rollout in rollouts)
+        found = {output: self._placed(name, ranking) for name, output in zip(ascii_uppercase, shown, strict=False)}
+        return self._share(rollouts, found, ranking.usage)
+
+    async def compare(self, example: Example, first: Rollout, second: Rollout) -> tuple[Verdict, Verdict]:
+        """Both orders are asked: 1 and 0 where they agree, 0.5 each where they do not (`swapped`) or see equals."""
+        pair = (first, second)
+        if any(rollout.error for rollout in pair) or first.output == second.output:
+            one, other = await self.rank(example, pair)
+            return one, other
+        straight = await self._ask(example, [first.output, second.output])
+        turned = await self._ask(example, [second.output, first.output])
+        if isinstance(straight, Failure) or isinstance(turned, Failure):
+            failure = straight if isinstance(straight, Failure) else turned
+            assert isinstance(failure, Failure)  # one of the two is
+            return self._failed(first, failure), self._failed(second, failure)
+        return self._both(pair, straight, turned)
+
+    def _both(self, pair: tuple[Rollout, Rollout], straight: Ranking, turned: Ranking) -> tuple[Verdict, Verdict]:
+        places = straight.places["A"], turned.places["B"]
+        score = sum(places) / 2 if places[0] == places[1] else 0.5
+        swapped = places[0] != places[1]
+        words = (f"{straight.notes['A']} / {turned.notes['B']}", f"{straight.notes['B']} / {turned.notes['A']}")
+        usages = straight.usage + turned.usage, Usage()
+        made = [
+            self._verdict(rollout, own, "swapped" if swapped else _outcome(own), said, usage)
+            for rollout, own, said, usage in zip(pair, (score, 1 - score), words, usages, strict=True)
+        ]
+        return made[0], made[1]
+
+    async def _ask(self, example: Example, outputs: Sequence[str]) -> Ranking | Failure:
+        names = list(ascii_uppercase[: len(outputs)])
+        fields = (
+            Field("notes", "string", f"one line for each of {', '.join(names)}: `NAME: what is good and bad about it`"),
+            Field(
+                "ranking", "string", "all names, the best first, with > between better and worse and = between equals"
+            ),
+        )
+
+        def make_sense(values: Mapping[str, Json]) -> None:
+            read_notes(values["notes"], names)
+            read_ranking(values["ranking"], names)
+
+        try:
+            reply = await complete_fields(self._model, self._messages(example, outputs), fields, check=make_sense)
+        except SystemicError:
+            raise
+        except ModelError as error:
+            return Failure(error.kind, str(error))
+        values = reply.values
+        return Ranking(read_ranking(values["ranking"], names), read_notes(values["notes"], names), reply.usage)
+
+    def _messages(self, example: Example, outputs: Sequence[str]) -> tuple[Message, ...]:
+        inputs = "\n".join(f"{name}: {as_text(value)}" for name, value in example.inputs.items())
+        expected = "" if example.expected is None else as_text(example.expected)
+        texts = [self._clean(text) for text in (inputs, expected, *outputs)]
+        nonce = call_nonce(texts, f"{self._file.name}@{self._file.version}")
+        named = zip(ascii_uppercase, texts[2:], strict=False)
+        values: dict[str, Json] = {
+            "criteria": self._criteria,
+            "input": fence(texts[0], nonce, "input"),
+            "expected": fence(texts[1], nonce, "expected") if texts[1] else "",
+            "answers": "\n\n".join(f"Answer {name}:\n{fence(text, nonce, name)}" for name, text in named),
+        }
+        return (
+            Message("system", render(self._file.system, values, self._file.name).strip()),
+            Message("user", render(self._file.template, values, self._file.name).strip()),
+        )
+
+    def _clean(self, text: str) -> str:
+        return cut_middle(visible(redact(text, self._secrets)), self._max_chars)
+
+    def _placed(self, name: str, ranking: Ranking) -> Verdict:
+        place = ranking.places[name]
+        return Verdict(self.name, "", place, _outcome(place), cut_end(ranking.notes[name], _MAX_WORDS))
+
+    def _share(self, rollouts: Sequence[Rollout], found: Mapping[str, Verdict], usage: Usage) -> tuple[Verdict, ...]:
+        verdicts = []
+        for rollout in rollouts:
+            if rollout.error is not None:
+                verdicts.append(self._failed(rollout, rollout.error))
+                continue
+            one = found[rollout.output]
+            verdicts.append(self._verdict(rollout, one.score or 0.0, one.label or "", one.explanation, usage))
+            usage = Usage()
+        return tuple(verdicts)
+
+    def _verdict(self, rollout: Rollout, score: float, label: str, words: str, usage: Usage) -> Verdict:
+        made = Verdict(self.name, rollout.id, score, label, words, kind="llm", source=self.source)
+        return replace(made, usage=usage)
+
+    def _failed(self, rollout: Rollout, failure: Failure) -> Verdict:
+        return not_judged(self.name, rollout, failure, kind="llm", source=self.source)
+
+
+def read_ranking(raw: Json, names: Sequence[str]) -> dict[str, float]:
+    """`B > A = C` as places: 1 for the best, 0 for the worst. Raises `ModelError("unparseable")`."""
+    tiers = [[_name(token) for token in tier.split("=")] for tier in str(raw or "").strip().split(">")]
+    listed = [name for tier in tiers for name in tier]
+    unknown = [name for name in listed if name not in names]
+    if unknown:
+        raise ModelError("unparseable", f"the ranking names {quote(unknown[0])}; the answers are {', '.join(names)}")
+    if len(set(listed)) < len(listed):
+        double = next(name for name in listed if listed.count(name) > 1)
+        raise ModelError("unparseable", f"the ranking has {double} twice; give each answer one place")
+    missing = [name for name in names if name not in listed]
+    if missing:
+        raise ModelError("unparseable", f"the ranking leaves out {missing[0]}; give all of {', '.join(names)} a place")
+    places: dict[str, float] = {}
+    above = 0
+    for tier in tiers:
+        middle = above + (len(tier) - 1) / 2
+        places |= dict.fromkeys(tier, 1 - middle / (len(names) - 1))
+        above += len(tier)
+    return places
+
+
+def read_notes(raw: Json, names: Sequence[str]) -> dict[str, str]:
+    """What is said about each answer. Raises `ModelError("unparseable")` for a missing, doubled or unknown name."""
+    found: dict[str, str] = {}
+    for line in as_lines(raw):
+        match = _NOTE.fullmatch(line)
+        name = match["name"].upper() if match else ""
+        if match is None or name not in names:
+            raise ModelError("unparseable", f"the note {quote(line)} is about none of {', '.join(names)}")
+        if name in found:
+            raise ModelError("unparseable", f"answer {name} has two notes; give each answer one line")
+        found[name] = match["words"].strip()
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise ModelError("unparseable", f"answer {missing[0]} has no note; give each of {', '.join(names)} one line")
+    return found
+
+
+def _name(token: str) -> str:
+    bare = token.strip().strip("\"'.`*()[] ")
+    match = _NAME.fullmatch(bare)
+    return match[1].upper() if match else bare
+
+
+def _outcome(place: float) -> str:
+    return "best" if place == 1 else "worst" if place == 0 else "equal" if place == 0.5 else "between"
