@@ -17,7 +17,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from promptlearn.assembly import default_judge, known_secrets, open_role
-from promptlearn.config import JudgeConfig, ModelConfig, SearchConfig
+from promptlearn.config import JudgeConfig, ModelConfig, ScoringConfig, SearchConfig
 from promptlearn.dataset import Dataset, load_dataset
 from promptlearn.dataset.rows import Source
 from promptlearn.errors import ConfigError
@@ -63,6 +63,7 @@ async def aoptimize(
     proposers: Sequence[Proposer | str] = (),
     budget: Budget | None = None,
     limits: Mapping[Role, Limits] | None = None,
+    scoring: ScoringConfig | None = None,
     store: str | Path | None = None,
     observer: Observer = nobody,
     **search: Any,
@@ -71,9 +72,9 @@ async def aoptimize(
 
     `inputs`, `expected` and `group` name columns where `data` is not a Dataset yet. `search` takes the keys of the
     configuration's `search` section, such as `rounds=4` or `seed=1`; `limits` says how fast each role's model may be
-    asked, and when a slow call is asked again. The result's `prompt` is the one to ship:
-    `decision` says whether it is proven to be better. Runs are kept in `store` (by default .promptlearn/store.db in
-    the working directory); the same call goes on where a killed one stopped.
+    asked, and when a slow call is asked again; `scoring` how verdicts become one score. The result's `prompt` is the
+    one to ship: `decision` says whether it is proven to be better. Runs are kept in `store` (by default
+    .promptlearn/store.db in the working directory); the same call goes on where a killed one stopped.
 
     Raises PromptlearnError: UsageError for what the caller can mend, BudgetSpent, TooManyErrors, ModelError.
     """
@@ -89,6 +90,7 @@ async def aoptimize(
         proposers=proposers,
         budget=budget,
         limits=limits,
+        scoring=scoring,
         store=store,
         search=search,
     )
@@ -109,6 +111,7 @@ async def aevaluate(
     split: Split | None = None,
     budget: Budget | None = None,
     limits: Mapping[Role, Limits] | None = None,
+    scoring: ScoringConfig | None = None,
     store: str | Path | None = None,
     **search: Any,
 ) -> Evaluation:
@@ -123,6 +126,7 @@ async def aevaluate(
         columns=columns,
         budget=budget,
         limits=limits,
+        scoring=scoring,
         store=store,
         search=search,
     )
@@ -179,6 +183,7 @@ def _job(
     columns: Mapping[str, Any],
     budget: Budget | None,
     limits: Mapping[Role, Limits] | None,
+    scoring: ScoringConfig | None,
     store: str | Path | None,
     search: Mapping[str, Any],
     meta: ModelSource | None = None,
@@ -203,6 +208,7 @@ def _job(
         reviews=tuple(reviews),
         proposers=tuple(proposers),
         search=settings,
+        scoring=scoring or ScoringConfig(),
         budget=budget or Budget(),
         limits=limits or {},
         folder=Path.cwd(),

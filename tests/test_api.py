@@ -28,7 +28,9 @@ from promptlearn import (
     RunResult,
     ScriptedModel,
 )
+from promptlearn.config import ScoringConfig
 from promptlearn.errors import AssetError, ConfigError, DataError, PromptError, TooManyErrors
+from promptlearn.judging import Callable
 from promptlearn.records import Role
 
 COLUMNS: dict[str, Any] = {"inputs": ["message"], "expected": "tag"}
@@ -144,6 +146,31 @@ def test_every_kind_of_judge_is_accepted(tmp_path: Path) -> None:
     assert names == {"label_set", "starts_alike", "exact_match", "tags"}
     right = sum(row.example.expected == "shipping" for row in measured.rows)
     assert measured.measure.score == pytest.approx(right / 60)
+
+
+def test_no_partial_credit_and_a_gold_judge_that_counts_for_nothing(tmp_path: Path) -> None:
+    def half(example: Example, rollout: Rollout) -> tuple[float, str]:
+        return 0.6, "half of it"
+
+    def never(example: Example, rollout: Rollout) -> bool:
+        return False
+
+    def score(**scoring: Any) -> float | None:
+        measured = promptlearn.evaluate(
+            synthetic.SEED,
+            synthetic.rows(30),
+            task=synthetic.task_model(),
+            judges=[half, JudgeSpec(Callable(never, "never"), gold=True)],
+            scoring=ScoringConfig(**scoring),
+            split="validation",
+            store=tmp_path / "s.db",
+            **COLUMNS,
+        )
+        assert {verdict.name for row in measured.rows for verdict in row.verdicts if verdict.gold} == {"never"}
+        return measured.measure.score
+
+    assert score() == pytest.approx(0.6)
+    assert score(all_pass=True) == 1.0
 
 
 def test_evaluate_reads_one_split_or_all(tmp_path: Path) -> None:

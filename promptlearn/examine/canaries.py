@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from promptlearn.examine.choosing import chosen_judges, shown_rows
 from promptlearn.job import Job, open_bench
+from promptlearn.judging import DiffContains, DiffTouches, ExitCode, TestsPassed
 from promptlearn.judging.canary import CANARIES, CanaryReport, try_canaries
 from promptlearn.records import Json
 from promptlearn.runlog import Observer, nobody
@@ -21,14 +22,16 @@ async def examine_canaries(
     observer: Observer = nobody,
     stopping: Callable[[], bool] = lambda: False,
 ) -> list[CanaryReport]:
-    """Put every canary to the judges of these names (by default to all), for the first `rows` examples; kept in the
-    store. Raises PromptlearnError.
+    """Put every canary to the judges of these names (by default to all that read outputs), for the first `rows`
+    examples; kept in the store. Raises PromptlearnError.
     """
     examples = shown_rows(job, rows)
     job.check(learns=False)
     reports = []
     async with open_bench(job, observer=observer, stopping=stopping) as bench:
         for judge in chosen_judges(bench.panel, names):
+            if not names and isinstance(judge, ExitCode | TestsPassed | DiffContains | DiffTouches):
+                continue  # reads what a command left behind, and no output that could speak to it
             report = await try_canaries(judge, examples, bad)
             bench.log.show("examined", message=f"{report.judge}: {len(report.trials)} canaries")
             await job.store.judges.keep(JudgeCheck("canary", report.judge, report.source, canary_document(report)))

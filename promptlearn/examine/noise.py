@@ -45,10 +45,10 @@ async def examine_noise(
     Raises PromptlearnError, `ConfigError` where no judge could say anything else the second time.
     """
     job.check(learns=False)
+    if not job.panel(job.judge).stochastic:
+        raise ConfigError("no judge of this configuration is a language model: the others say the same every time")
     examples = job.dataset.validation[:rollouts]
     async with evaluating(job, [("validation", examples)], observer, stopping) as (bench, rows):
-        if not bench.panel.stochastic:
-            raise ConfigError("no judge of this configuration is a language model: the others say the same every time")
         judged = [Judged(row.example, row.rollout, row.verdicts) for row in rows if row.rollout.error is None]
         noise = await measure_noise(bench.panel, judged, repeats)
         sizes = {"validation": len(job.dataset.validation), "test": len(job.dataset.test)}
