@@ -73,6 +73,9 @@ def show(
     rules: Annotated[
         bool, typer.Option("--rules", help="Rules and demonstrations with their sources and worth.")
     ] = False,
+    failures: Annotated[
+        bool, typer.Option("--failures", help="How it fails on the train rows, the dearest kind of mistake first.")
+    ] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Its rows, with the judges' words.")] = False,
     split: Annotated[
         Literal["train", "validation", "test"] | None, typer.Option(help="With --examples: rows of one split only.")
@@ -80,23 +83,26 @@ def show(
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a run: its candidates and decisions.
+    """Show a run: its candidates and decisions, and what each proposer earned.
 
-    Or one prompt of it: with --prompt its text, with --rules what each part is worth, with --examples its rows.
+    Or one prompt of it: with --prompt its text, with --rules what each part is worth, with --failures how it fails,
+    with --examples its rows.
     """
     from promptlearn.errors import UsageError
     from promptlearn.report import load_run
 
-    if prompt + rules + examples > 1:
-        raise UsageError("--prompt, --rules and --examples each print something else; give one of them")
-    if (version != "best" and not (prompt or rules or examples)) or (split and not examples):
-        raise UsageError("--version goes with --prompt, --rules or --examples, and --split with --examples")
+    if prompt + rules + failures + examples > 1:
+        raise UsageError("--prompt, --rules, --failures and --examples each print something else; give one of them")
+    if (version != "best" and not (prompt or rules or failures or examples)) or (split and not examples):
+        raise UsageError("--version goes with --prompt, --rules, --failures or --examples, and --split with --examples")
 
     with opened_store(store) as found:
         if prompt:
             _show_prompt(found, which, version, as_json)
         elif rules:
             _show_rules(found, which, version, as_json)
+        elif failures:
+            _show_failures(found, which, version, as_json)
         elif examples:
             _show_examples(found, which, version, split, as_json)
         else:
@@ -214,7 +220,56 @@ def _show_run(report: RunReport, as_json: bool) -> None:
     table(["#", "prompt", "from", "train", "val.", "test", "outcome"], rows, right=(0, 3, 4, 5), whole=(1,))
     if len(judges) > 1:
         say(f"scores: {' / '.join(judges)}")
-    say(f"more: promptlearn show {summary.id} --rules   (or --examples, --prompt), promptlearn diff {summary.id}")
+    _show_earnings(report)
+    more = f"promptlearn show {summary.id} --rules   (or --failures, --examples, --prompt)"
+    say(f"more: {more}, promptlearn diff {summary.id}")
+
+
+def _show_earnings(report: RunReport) -> None:
+    """What each proposer earned, by which its share of the drafts is set."""
+    from promptlearn.cli.console import as_score, table
+    from promptlearn.report import earnings
+
+    if not (found := earnings(report.events)):
+        return
+    rows = [
+        [
+            one.proposer,
+            str(one.drafts),
+            str(one.candidates),
+            as_score(one.gain),
+            str(one.calls),
+            "?" if one.usd is None else f"{one.usd:.4f}",
+            f"{one.rate:.3g}",
+        ]
+        for one in found
+    ]
+    heads = ["proposer", "drafts", "new", "gain", "calls", "US$", f"gain per {found[0].per}"]
+    table(heads, rows, right=(1, 2, 3, 4, 5, 6))
+
+
+def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
+    from promptlearn.cli.console import note, print_json, table
+    from promptlearn.report import failure_modes
+
+    found = failure_modes(store, run, version)
+    if as_json:
+        print_json(asdict(found))
+        return
+    if not found.modes:
+        note("that version failed on no train row")
+        return
+    rows = [
+        [
+            str(len(one.mode.examples)),
+            one.mode.title,
+            "general" if one.mode.general else "one case",
+            f"{one.fixed} of {one.rerun}",
+            _short(one.mode.evidence[0]) if one.mode.evidence else "",
+        ]
+        for one in found.modes
+    ]
+    table(["examples", "failure mode", "kind", "mended by the best", "for example"], rows, right=(0,))
 
 
 def _candidate(one: CandidateReport, numbers: Mapping[str, str], judges: Sequence[str]) -> list[str]:

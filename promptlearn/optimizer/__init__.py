@@ -126,6 +126,7 @@ class Optimizer:
             except BudgetSpent as error:
                 spent, self.search.stop_reason = error, "budget"
             await self._record(flight.round.number, fresh, decisions)
+            await self._log.event("credit", number=flight.round.number + 1, **self.search.credit.table())
             if (spent or rematch) and not self._flights:
                 await self._log.event("budget", message=str(spent or rematch))
 

@@ -6,7 +6,7 @@ Reads a view and fills an outcome; changes nothing that another round could see.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from promptlearn.config import SearchConfig
 from promptlearn.contract import copies, learned_tokens, violations
@@ -107,7 +107,14 @@ class Round:
                 break
             wanted = min(2 * wanted, size)
         titles = [f"{mode.title} ({len(mode.examples)})" for mode in found.modes]
-        await self._event("critique", parent=self._parent.digest, score=_mean(rows), failure_modes=titles)
+        await self._event(
+            "critique",
+            parent=self._parent.digest,
+            score=_mean(rows),
+            failure_modes=titles,
+            modes=[asdict(mode) for mode in found.modes],
+            rows=len(rows),
+        )
         return Critique(tuple(rows), found)
 
     async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
@@ -205,7 +212,6 @@ class Round:
                 (row.score, old) for row in own if row.score is not None and (old := before[row.example.id]) is not None
             ]
             gain = sum(new - old for new, old in pairs)
-            self.outcome.earned.append((candidate.proposer, 0.0, len(own)))
             if gain > 0 or (gain == 0 and flawless):
                 through.append((gain, candidate))
                 continue
@@ -243,7 +249,6 @@ class Round:
         for decision in decisions:
             candidate = by_digest[decision.candidate]
             self.outcome.decisions.append(decision)
-            self.outcome.earned.append((candidate.proposer, decision.difference or 0.0, decision.pairs))
             if decision.outcome == "accepted":
                 self.outcome.winner = candidate
         return spent

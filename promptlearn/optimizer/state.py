@@ -5,13 +5,13 @@ A round sees a view that never changes under its hands; only a commit, in the or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from promptlearn.evaluation import Key, Row
-from promptlearn.optimizer.allowance import Spending
+from promptlearn.optimizer.allowance import Spending, charge_of
 from promptlearn.records import Candidate, Decision, Split
 from promptlearn.result import Tally
 from promptlearn.selection.credit import Credit
@@ -51,8 +51,6 @@ class Outcome:
     """Better than the incumbent that the round knew."""
     drafted: dict[str, int] = field(default_factory=dict)
     """Proposer → drafts that it was asked for."""
-    earned: list[tuple[str, float, int]] = field(default_factory=list)
-    """Proposer, gain, cost in task calls."""
     read: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     """Scores of the rows that decisions read, as in `Scores`."""
     costs: dict[tuple[Split, Key], Spending] = field(default_factory=dict)
@@ -104,8 +102,8 @@ class Search:
         self.tally.gated_out += sum(decision.stage == "gate" for decision in decisions)
         for name, count in outcome.drafted.items():
             self.credit.drafted(name, count)
-        for name, gain, cost in outcome.earned:
-            self.credit.earned(name, gain, cost)
+        for candidate in fresh:
+            self.credit.earned(candidate.proposer, _gain(candidate, decisions), *_price(candidate, outcome))
         self.read(outcome)
         return fresh, decisions
 
@@ -115,3 +113,17 @@ class Search:
             known = self.scores.setdefault(split, {})
             for digest, scores in by_prompt.items():
                 known[digest] = known.get(digest, {}) | scores
+
+
+def _gain(candidate: Candidate, decisions: Sequence[Decision]) -> float:
+    """The best difference to an incumbent that a race saw."""
+    seen = [d.difference for d in decisions if d.candidate == candidate.digest and d.stage == "race"]
+    return max((difference for difference in seen if difference is not None), default=0.0)
+
+
+def _price(candidate: Candidate, outcome: Outcome) -> tuple[int, float | None]:
+    """Calls and dollars that a candidate has cost: to propose it, and to run and judge its rows."""
+    rows = [cost for (_, key), cost in outcome.costs.items() if key[0] == candidate.digest]
+    charges = [charge_of(candidate.usage), *(charge for cost in rows for charge in cost.charges.values())]
+    usd = [charge.usd for charge in charges]
+    return sum(charge.calls for charge in charges), None if None in usd else sum(one or 0.0 for one in usd)

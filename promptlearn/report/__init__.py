@@ -21,6 +21,7 @@ prompt of a run: `baseline`, `best`, a candidate's number, or the beginning of a
 
 from promptlearn.report.bands import Band
 from promptlearn.report.comparing import Arm, Comparison, CostPoint, Pair, compare_runs, cost_curve
+from promptlearn.report.earnings import Earnings, earnings
 from promptlearn.report.examinations import Examined, examination_history, examinations, human_labels
 from promptlearn.report.examples import ExampleReport, examples
 from promptlearn.report.failures import Critique, FailureReport, ModeReport, critiques, failure_modes
@@ -49,6 +50,7 @@ __all__ = [
     "Comparison",
     "CostPoint",
     "Critique",
+    "Earnings",
     "Edge",
     "Examined",
     "ExampleDetail",
@@ -82,6 +84,7 @@ __all__ = [
     "critiques",
     "diff",
     "disagreements",
+    "earnings",
     "events",
     "examination_history",
     "examinations",

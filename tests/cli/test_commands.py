@@ -105,6 +105,12 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     shown = cli("show")
     assert f"run {run}" in shown.out
     assert "rules of #0" in shown.out
+    assert "gain per 100 calls" in shown.out
+    failures = cli("show", "--failures", "--version", "baseline", "--json").document["modes"]
+    counts = [len(one["mode"]["examples"]) for one in failures]
+    assert counts == sorted(counts, reverse=True)
+    assert all(one["mode"]["evidence"] for one in failures)
+    assert failures[0]["mode"]["title"][:20] in cli("show", "--failures", "--version", "baseline").out
     assert cli("show", run[:12], "--json").document["summary"]["id"] == run
 
     prompt = cli("show", "--prompt")

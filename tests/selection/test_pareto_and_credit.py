@@ -55,7 +55,21 @@ def test_drafts_follow_what_was_earned_and_nobody_is_given_up() -> None:
     credit = Credit(["rules", "demos"])
     for name, gain in (("rules", 0.0), ("demos", 0.7)):
         credit.drafted(name, 2)
-        credit.earned(name, gain, cost=40)
+        credit.earned(name, gain, calls=40)
     assert credit.share(4, 1)["demos"] > credit.share(4, 1)["rules"]
     assert sum(credit.share(40, 1).values()) == 40
     assert credit.share(40, 1)["rules"] >= 2
+
+
+def test_where_prices_are_known_a_dollar_counts_and_not_a_call() -> None:
+    credit = Credit(["rewrite", "rules"])
+    credit.drafted("rewrite", 1)
+    credit.drafted("rules", 1)
+    credit.earned("rewrite", 0.5, calls=40, usd=0.40)
+    credit.earned("rules", 0.5, calls=40, usd=0.04)
+    table = credit.table()
+    assert table["per"] == "dollar"
+    rates = {row["proposer"]: row["rate"] for row in table["proposers"]}
+    assert rates["rules"] > 2 * rates["rewrite"]
+    credit.earned("rules", 0.0, calls=0, usd=None)
+    assert credit.table()["per"] == "100 calls"
