@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from promptlearn.contract import violations
 from promptlearn.errors import ModelError
 from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
@@ -30,6 +31,8 @@ _NUMBER = r"(?:(?:id|rule|number|n)\s*=\s*)?[\"']?#?(\d+)[\"']?"
 _ADD = re.compile(r"<add\s*>(.*?)</add\s*>", re.DOTALL | re.IGNORECASE)
 _CHANGE = re.compile(rf"<change\s+{_NUMBER}\s*>(.*?)</change\s*>", re.DOTALL | re.IGNORECASE)
 _REMOVE = re.compile(rf"<remove\s+{_NUMBER}\s*/?>|<remove\s*>\s*#?(\d+)\s*</remove\s*>", re.IGNORECASE)
+_SPAN = re.compile(r"“(.+?)”", re.DOTALL)
+"""What a violation quotes."""
 _OPENED = re.compile(r"<(add|change)\b", re.IGNORECASE)
 _TEMPLATE_WORDS = frozenset(map(normalised, ["the text of a new rule", "the new text of rule 1", "a new rule"]))
 
@@ -61,9 +64,10 @@ class EditProposer:
         return await gather([self._draft(brief, groups, i) for i, groups in enumerate(shares(brief, count))])
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+        if len(brief.groups) > 1:
+            return _without_offenders(draft, brief.parent, violations)
         written = "\n".join(f"- {rule.text}" for rule in draft.prompt.rules if rule not in brief.parent.rules)
-        modes = brief.groups[0] if brief.groups else brief.modes
-        request = self._request(brief, modes, 0).after(written or "(rules removed)", violations)
+        request = self._request(brief, brief.modes, 0).after(written or "(rules removed)", violations)
         made, spent = await answer(self._model, request)
         return _made(made, brief.parent, spent)
 
@@ -84,6 +88,19 @@ class EditProposer:
             repeat_index(brief.seed, draft),
             most,
         )
+
+
+def _without_offenders(draft: Draft, parent: Prompt, broken: Sequence[str]) -> Draft | None:
+    """A draft of many replies without the new rules that break the contract: no reply could mend all of them."""
+    spans = [span for violation in broken for span in _SPAN.findall(violation)]
+
+    def fits(rule: Rule) -> bool:
+        alone = replace(parent, rules=(*parent.rules, rule))
+        return not violations(alone, parent) and not any(span in rule.text for span in spans)
+
+    rules = tuple(rule for rule in draft.prompt.rules if rule in parent.rules or fits(rule))
+    prompt = replace(draft.prompt, rules=rules)
+    return None if prompt.digest == parent.digest else replace(draft, prompt=prompt)
 
 
 def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], most: int) -> list[Edit]:

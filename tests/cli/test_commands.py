@@ -110,7 +110,7 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     counts = [len(one["mode"]["examples"]) for one in failures]
     assert counts == sorted(counts, reverse=True)
     assert all(one["mode"]["evidence"] for one in failures)
-    assert failures[0]["mode"]["title"][:20] in cli("show", "--failures", "--version", "baseline").out
+    assert failures[0]["mode"]["title"].split()[0] in cli("show", "--failures", "--version", "baseline").out
     assert cli("show", run[:12], "--json").document["summary"]["id"] == run
 
     prompt = cli("show", "--prompt")
