@@ -56,7 +56,20 @@ def runs() -> list[RunSummary]:
 
 
 def run(which: str) -> RunReport:
-    return report.load_run(store(), which)
+    """All of a run; of one that has ended it is asked once."""
+    moment = _ended(which)
+    return report.load_run(store(), which) if moment is None else _run(where(), which, moment)
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _run(place: str, which: str, moment: str) -> RunReport:
+    return report.load_run(_opened(place), which)
+
+
+def _ended(which: str) -> str | None:
+    """What names a run as it is now, where nothing more can happen to it; None for one that works or is unknown."""
+    one = next((one for one in runs() if one.id == which), None)
+    return None if one is None or one.state == "running" else f"{one.state}/{one.active_seconds}/{one.stop_reason}"
 
 
 def exists() -> bool:
@@ -120,7 +133,13 @@ def judges(found: RunReport) -> tuple[JudgeReport, ...]:
 
 
 def overview(run: str) -> Overview:
-    return report.overview(store(), run)
+    moment = _ended(run)
+    return report.overview(store(), run) if moment is None else _overview(where(), run, moment)
+
+
+@st.cache_resource(show_spinner=False, max_entries=20)
+def _overview(place: str, run: str, moment: str) -> Overview:
+    return report.overview(_opened(place), run)
 
 
 def told(run: str, last: int, limit: int) -> list[EventRow]:

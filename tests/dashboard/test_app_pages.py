@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from dashboard_pages import APP, NAMES, Pages, everything
 from dashboard_runs import Runs, made
+from seeded_store import seed
 
 ALLOWED = tuple(
     f"promptlearn{name}" for name in (".report", ".dashboard", ".charts", ".control", ".records", ".errors", "_app")
@@ -132,3 +133,46 @@ def test_no_page_shows_a_key(seeded: Pages, runs: Runs, monkeypatch: pytest.Monk
         monkeypatch.setenv(name, key)
     for name in NAMES:
         assert key not in everything(seeded.open(name, run=runs.improved))
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return seed("improved", tmp_path_factory.mktemp("hostile"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_outsiders_wrote_is_never_markup(
+    hostile: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store, run = hostile
+    opened = Pages(tmp_path, store, monkeypatch)
+    test = opened.open(name, run=run, example="v0")
+    for element in test.get("html"):
+        assert "<script" not in element.proto.body
+        assert "<img" not in element.proto.body
+    if name == "prompt":
+        assert any("&lt;img" in element.proto.body for element in test.get("html"))
+    for kind in ("markdown", "caption", "error", "warning", "info", "success"):
+        for element in test.get(kind):
+            assert "![" not in element.value
+            assert not getattr(element.proto, "allow_html", False)
+    opened.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_every_page_opens_with_100_000_rollouts(
+    large: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store, run = large
+    opened = Pages(tmp_path, store, monkeypatch)
+    test = opened.open(name, run=run)
+    assert not test.error
+    if name == "examples":
+        assert len(test.dataframe[0].value) <= 50
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    return seed("large", tmp_path_factory.mktemp("large"))
