@@ -33,7 +33,7 @@ IMAGES = ROOT / "docs/images"
 EXAMPLE = ROOT / "examples/support_triage"
 PAGES = ("runs", "run", "prompt", "examples", "failures", "judges", "reviews", "compare", "tuning", "settings")
 HEIGHT = {1440: 1150, 800: 1150}
-COLOURS = 128
+COLOURS = 256
 LABELS = ("Account", "Delivery", "Product", "Return", "Thanks")
 
 

@@ -73,21 +73,23 @@ def _figures(found: RunReport, seen: Overview) -> None:
     summary = seen.summary
     before, after, used, speed = st.columns(4)
     tested = summary.best_score is not None and summary.baseline_score is not None
-    where = "Mean score on the test split" if tested else "Mean score on validation rows so far"
+    where = "test split" if tested else "validation rows so far"
     first = seen.points[0].validation if seen.points else None
     last = seen.points[-1].incumbent if seen.points else None
     old = summary.baseline_score if tested else first.mean if first else None
     new = summary.best_score if tested else last.mean if last else None
     gain = words.signed(summary.delta) if summary.delta is not None else None
-    before.metric("Your prompt", words.score(old), border=True, height="stretch", help=where)
+    before.metric(
+        "Before", words.score(old), border=True, height="stretch", help=f"Your own prompt: mean score, {where}"
+    )
     after.metric(
-        "Best prompt",
+        "After",
         words.score(new),
         gain,
         delta_color="blue" if gain else "off",
         border=True,
         height="stretch",
-        help=where,
+        help=f"Best prompt: mean score, {where}",
     )
     line = next((line for line in seen.budget if line.name == "task_calls"), None) or next(iter(seen.budget), None)
     calls = sum(usage.calls + usage.cached_calls for usage in found.usage.values())
@@ -97,8 +99,8 @@ def _figures(found: RunReport, seen: Overview) -> None:
     rows = sum(seen.rows.values())
     rate = seen.rows_per_second or (rows / summary.active_seconds if summary.active_seconds else None)
     speed.metric(
-        "Speed",
-        words.NONE if rate is None else f"{rate:.1f} rows/s",
+        "Rows/s",
+        words.NONE if rate is None else f"{rate:.1f}",
         f"{seen.in_flight} calls under way" if seen.live and seen.in_flight else None,
         delta_color="off",
         delta_arrow="off",
