@@ -42,6 +42,7 @@ from promptlearn.result import Alarm, Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Pool, Slots, Spare
+from promptlearn.steering import Steering, budget_of
 from promptlearn.store import Store
 from promptlearn.store.rows import EVALUATION, RunState
 
@@ -228,6 +229,7 @@ class Bench:
     proposers: list[Proposer]
     log: RunLog
     guarding: Guarding
+    steering: Steering
     meta: Model | None = None
 
 
@@ -239,10 +241,16 @@ async def open_bench(
     stopping: Callable[[], bool] = lambda: False,
     minutes_before: float = 0.0,
     slots: Slots | None = None,
+    steering: Steering | None = None,
 ) -> AsyncIterator[Bench]:
-    """Models metered, judges and proposers opened; models are closed at the end. Without a `run` keep no rows."""
+    """Models metered, judges and proposers opened; models are closed at the end. Without a `run` keep no rows.
+
+    `steering` is told about rows, and obeyed; its `stopping` takes the place of the other.
+    """
     log = RunLog(job.store, run, observer)
-    ledger = Ledger(job.budget, minutes_before=minutes_before)
+    steering = steering or Steering(job.store, run, stopping)
+    stopping = steering.stopping
+    ledger = Ledger(job.budget, steering.clock, minutes_before)
     slots = slots or Slots(_width(job))
     pool = Pool(slots, Spare(spare_rows(job.budget, job.llm_judges(), job.search.spare)), stopping)
     for model in job.models().values():
@@ -260,6 +268,7 @@ async def open_bench(
             limits=job.limits.get(role, Limits()),
             may_hedge=pool.spare.copy,
             notice=lambda text: log.show("waiting", message=text),
+            admitted=steering.admitted,
         )
         for role, model in job.models().items()
     }
@@ -270,16 +279,20 @@ async def open_bench(
         pool=pool,
         max_error_share=job.search.max_error_share,
         recorder=log,
-        on_row=lambda row: log.show("row", score=row.score, **_calls(ledger), spent=asdict(ledger.spent())),
+        on_row=lambda row: _show_row(log, steering, row, ledger),
     )
     proposers = [
         open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
         for proposer in job.proposer_names()
     ]
+    steering.on_raise(lambda budget: _raise_budget(budget, pool, job, log))
+    following = asyncio.create_task(steering.follow(log, ledger, lambda: slots.taken)) if run else None
     try:
         guarding, meta = _guarding(job, metered.get("judge")), metered.get("meta")
-        yield Bench(job, ledger, evaluator, panel, proposers, log, guarding, meta)
+        yield Bench(job, ledger, evaluator, panel, proposers, log, guarding, steering, meta)
     finally:
+        if following is not None:
+            following.cancel()
         await evaluator.drain()
         for model in metered.values():
             await model.close()
@@ -336,11 +349,13 @@ async def run_job(
     with job.store.lock_run(run):
         if known is not None:
             await job.store.resume_run(run)
+            job = replace(job, budget=budget_of(job.store, run, job.budget))
         row = job.store.reader.run(run)
         minutes = row.active_seconds / 60 if row else 0.0
-        heartbeat = asyncio.create_task(beat(job.store, run))
+        steering = Steering(job.store, run, stopping)
+        heartbeat = asyncio.create_task(beat(job.store, run, steering))
         try:
-            async with open_bench(job, run, observer, stopping, minutes, slots) as bench:
+            async with open_bench(job, run, observer, stopping, minutes, slots, steering) as bench:
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
             await note_end(job.store, run, error)
@@ -365,7 +380,9 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     ledger.hold("task", Charge(reads))
     again = job.judged_again()
     ledger.hold("judge", Charge((reads + again) * job.llm_judges()))
-    search, standings = await _look(bench, Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again))
+    allowance = Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again)
+    bench.steering.on_raise(allowance.widen)
+    search, standings = await _look(bench, allowance)
     ledger.release()
     # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
     times = 0
@@ -558,12 +575,24 @@ def _splits(dataset: Dataset) -> Sequence[tuple[Split, Sequence[Example]]]:
     return (("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
 
 
-async def beat(store: Store, run: str) -> None:
+async def beat(store: Store, run: str, steering: Steering | None = None) -> None:
     """Note working time, every so often, until it is cancelled."""
     while True:
         await asyncio.sleep(HEARTBEAT)
+        if steering is not None and steering.paused:
+            continue
         with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
             await store.add_active_seconds(run, HEARTBEAT)
+
+
+def _show_row(log: RunLog, steering: Steering, row: Row, ledger: Ledger) -> None:
+    steering.note_row()
+    log.show("row", score=row.score, **_calls(ledger), spent=asdict(ledger.spent()))
+
+
+def _raise_budget(budget: Budget, pool: Pool, job: Job, log: RunLog) -> None:
+    pool.spare.rows = spare_rows(budget, job.llm_judges(), job.search.spare)
+    log.show("budget_raised", task_calls=budget.task_calls)
 
 
 def _calls(ledger: Ledger) -> dict[str, Json]:

@@ -130,6 +130,14 @@ class _Scope:
     _most: tuple[float, float, float] = (inf, inf, inf)
 
     def __post_init__(self) -> None:
+        self._count()
+
+    def widen(self, caps: _Scope) -> None:
+        """Take the caps of another scope."""
+        self.calls, self.tokens, self.usd = caps.calls, caps.tokens, caps.usd
+        self._count()
+
+    def _count(self) -> None:
         calls, tokens, usd = self.calls[1], self.tokens[1], self.usd[1]
         self._most = (
             inf if calls is None else calls,
@@ -178,7 +186,7 @@ class Ledger:
         self.clock = clock
         self.minutes_before = minutes_before
         self._started = clock()
-        self._all = _Scope(("calls", budget.calls), ("tokens", budget.tokens), ("usd", budget.usd))
+        self._all = _common_scope(budget)
         self._scopes = {role: _role_scope(budget, role) for role in ROLES}
         self._usage = dict.fromkeys(ROLES, Usage())
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -216,6 +224,14 @@ class Ledger:
         scopes = (self._scopes[role], self._all)
         left = [cap - scope.taken.calls for scope in scopes if (cap := scope.calls[1]) is not None]
         return max(0, min(left)) if left else None
+
+    def widen(self, budget: Budget) -> None:
+        """Go on with higher caps; who waits for room looks again."""
+        self.budget = budget
+        self._all.widen(_common_scope(budget))
+        for role, scope in self._scopes.items():
+            scope.widen(_role_scope(budget, role))
+        self._wake()
 
     def hold(self, role: Role, charge: Charge) -> None:
         """Keep `charge` back for later calls (the test read), until `release`: calls, tokens and dollars alike."""
@@ -373,6 +389,10 @@ class Ledger:
         return (
             f"the next call might exceed budget.{key} = {caps[key]:g}{shown}; raise it and run the same command again"
         )
+
+
+def _common_scope(budget: Budget) -> _Scope:
+    return _Scope(("calls", budget.calls), ("tokens", budget.tokens), ("usd", budget.usd))
 
 
 def _role_scope(budget: Budget, role: Role) -> _Scope:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Protocol, TypeAlias
 from weakref import WeakKeyDictionary
@@ -62,12 +62,13 @@ class MeteredModel:
         limits: Limits = Limits(),
         may_hedge: Callable[[], bool] = lambda: False,
         notice: Callable[[str], None] = lambda text: None,
+        admitted: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """A model with `in_process = True` gets no limits and no second copies.
 
         `stopping` is looked at before each attempt: once it is set none is begun, and `Interrupted` is raised.
         `may_hedge` is asked last before a second copy is sent; True is taken as leave for that one. `notice` hears, now
-        and then, why a run waits for an endpoint that is down.
+        and then, why a run waits for an endpoint that is down. `admitted` returns when a call may begin.
         """
         self._inner = inner
         self._role = role
@@ -79,6 +80,7 @@ class MeteredModel:
         self._limits = limits
         self._may_hedge = may_hedge
         self._notice = notice
+        self._admitted = admitted
         self._attempts: Attempts | None = None
 
     @property
@@ -132,6 +134,8 @@ class MeteredModel:
             del flights[key]
 
     async def _reply(self, key: str, request: Json, question: Question) -> Reply:
+        if self._admitted is not None:
+            await self._admitted()
         reservation = await self._ledger.reserve(self._role, self._bound(question))
         try:
             known = self._journal.find(key)

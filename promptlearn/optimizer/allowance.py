@@ -119,6 +119,7 @@ class Allowance:
     def __init__(self, budget: Budget, llm_judges: int, kept: int, spare: float, judged_again: int = 0) -> None:
         """`judged_again` rows of the test split are kept back once more for judges, to measure their noise."""
         self._caps = caps(budget, llm_judges)
+        self._llm_judges = llm_judges
         self._spare = spare
         self._kept = kept
         self._judged_again = judged_again
@@ -130,6 +131,11 @@ class Allowance:
     def share(self, rows: int) -> None:
         """Hold back so many rows that rounds in flight may read and that count for none of them."""
         self._shared = rows
+
+    def widen(self, budget: Budget) -> None:
+        """Go on with higher caps."""
+        self._caps = caps(budget, self._llm_judges)
+        self._change()
 
     def open(self, number: int, least: int, most: int) -> bool:
         """Grant a round what it may need: halfway between `least` and `most` rows, or from the first commit on what
