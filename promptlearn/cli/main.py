@@ -33,6 +33,7 @@ from promptlearn.cli import (
     models,
     run,
     start,
+    steer,
     tune,
 )
 from promptlearn.errors import PromptlearnError
@@ -56,6 +57,7 @@ evaluate.register(app)
 batch.register(app)
 compare.register(app)
 look.register(app)
+steer.register(app)
 dashboard.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(tune.app, name="tune")

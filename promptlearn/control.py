@@ -1,0 +1,120 @@
+"""What a person asks of a run: pause, resume, stop, raise the budget, label an output. Writes requests; runs nothing.
+
+A run that works looks for requests about once a second and answers each (`report.requests` shows what came of it). A
+label is kept at once, as a verdict of kind `human` beside the judges' own, which it never replaces; it also counts
+where judges are held against people. Plain calls, for commands and pages: the one place where they cross to async.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from promptlearn.errors import UsageError
+from promptlearn.records import Json, Verdict
+from promptlearn.report import example_detail, locate
+from promptlearn.report.names import find_run
+from promptlearn.steering import CAPS
+from promptlearn.store.request_rows import RequestRow
+from promptlearn.store.rows import HUMAN
+
+if TYPE_CHECKING:
+    from promptlearn.store import Store
+
+T = TypeVar("T")
+
+
+def pause(store: Store, run: str, who: str) -> RequestRow:
+    """Ask a run to begin no new call until it is resumed. Raises `UsageError` for one that does not work."""
+    return _ask(store, run, "pause", who)
+
+
+def resume(store: Store, run: str, who: str) -> RequestRow:
+    """Ask a paused run to go on. One that ended goes on with `promptlearn resume`, not with this."""
+    return _ask(store, run, "resume", who)
+
+
+def stop(store: Store, run: str, who: str) -> RequestRow:
+    """Ask a run to end its calls and save, as Ctrl-C does; `promptlearn resume` goes on from there."""
+    return _ask(store, run, "stop", who)
+
+
+def raise_budget(store: Store, run: str, who: str, caps: Mapping[str, float]) -> RequestRow:
+    """Ask a run to go on with higher caps, such as `{"task_calls": 800}`; caps that are higher already stay.
+
+    They hold when the run is resumed later, too. Raises `UsageError` for what is no cap.
+    """
+    wrong = next((name for name, value in caps.items() if name not in CAPS or not value > 0), None)
+    if wrong is not None or not caps:
+        raise UsageError(f"{wrong or 'nothing'} is no cap to raise: possible are {', '.join(CAPS)}, above 0")
+    return _ask(store, run, "raise", who, {"caps": dict(caps)})
+
+
+def label(
+    store: Store,
+    run: str,
+    example: str,
+    score: float,
+    who: str,
+    words: str = "",
+    version: str | int = "best",
+    judge: str = "",
+) -> Verdict:
+    """Keep what a person says about an output: a score from 0 to 1 and why. A later word of theirs replaces it.
+
+    `judge` names whose question was answered; empty: whether the output is right. Raises `UsageError` for an example
+    that the version was not run on.
+    """
+    if not 0 <= score <= 1:
+        raise UsageError(f"a score is a number from 0 to 1, not {score:g}")
+    if not who.strip():
+        raise UsageError("a label needs the name of who gives it")
+    found = locate(store, run, version)
+    detail = example_detail(store, found.run, example, found.digest)
+    rollout = detail.rollout
+    if rollout is None or rollout.error is not None:
+        raise UsageError(f"prompt {found.digest[:8]} has no output for example {example}, so there is nothing to label")
+    name = " ".join(who.split())
+    passed = score >= 1
+    verdict = Verdict(
+        name=HUMAN + name,
+        rollout=rollout.id,
+        score=score,
+        label="pass" if passed else "fail",
+        explanation=words,
+        passed=passed,
+        kind="human",
+        source=name,
+    )
+
+    async def keep() -> None:
+        from promptlearn.store.judge_rows import HumanLabel
+
+        said = HumanLabel(detail.example, rollout, "pass" if passed else "fail", words, name, judge)
+        await store.add_verdicts(found.run, [verdict])
+        await store.judges.label([said])
+        body = {"version": found.digest, "example": example, "score": score, "words": words, "judge": judge}
+        await store.requests.add(found.run, "label", name, body, "done", "kept beside the judges' verdicts")
+
+    run_now(keep())
+    return verdict
+
+
+def run_now(work: Coroutine[Any, Any, T]) -> T:
+    """Await something from plain code, also where an event loop is running."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+def _ask(store: Store, which: str, kind: str, who: str, body: Json = None) -> RequestRow:
+    row = find_run(store, which)
+    if row.id not in store.running():
+        advice = f"go on with it by `promptlearn resume {row.id}`" if row.state != "finished" else "it is finished"
+        raise UsageError(f"run {row.id} is not at work on this machine: {advice}")
+    return run_now(store.requests.add(row.id, kind, who, body))

@@ -1,0 +1,200 @@
+"""A run obeys what people ask of it while it works, and says what came of it."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from seeded_store import BEST, seed, working
+
+import promptlearn
+from promptlearn import Budget, RunResult, control, report, steering
+from promptlearn.errors import Interrupted, UsageError
+from promptlearn.ledger import Charge, Ledger, RoleCap
+from promptlearn.steering import raised
+from promptlearn.store import Store, open_store
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steering, "POLL", 0.02)
+
+
+async def learn(folder: Path, **changes: Any) -> RunResult:
+    arguments: dict[str, Any] = {
+        "task": synthetic.task_model(latency=0.005),
+        "inputs": ["message"],
+        "expected": "tag",
+        "reviews": synthetic.house_rules(),
+        "proposers": ["rules", "demos"],
+        "store": folder / "store.db",
+        "budget": Budget(task_calls=2000),
+    }
+    return await promptlearn.aoptimize(synthetic.SEED, synthetic.rows(90), **(arguments | changes))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it never came to that")
+
+
+async def with_a_run(folder: Path, act: Callable[[Store, str], Awaitable[None]], **changes: Any) -> RunResult:
+    """Start a run, and act once it has rows."""
+    with open_store(folder / "store.db") as store:
+        learning = asyncio.create_task(learn(folder, **changes))
+        await until(lambda: learning.done() or any(map(store.views.rows, store.running())))
+        await act(store, next(iter(store.running())))
+        return await learning
+
+
+async def test_a_paused_run_begins_no_call_and_goes_on(tmp_path: Path) -> None:
+    async def act(store: Store, run: str) -> None:
+        control.pause(store, run, "ana")
+        await until(lambda: report.overview(store, run).standing == "paused")
+        await asyncio.sleep(0.1)
+        rows = store.views.rows(run)
+        await asyncio.sleep(0.3)
+        assert store.views.rows(run) == rows
+        assert "paused" in report.overview(store, run).activity
+        control.resume(store, run, "ana")
+
+    result = await with_a_run(tmp_path, act)
+    assert result.decision == "improved"
+    with open_store(tmp_path / "store.db") as store:
+        asked = report.requests(store, result.run_id)
+        assert [(one.kind, one.who, one.state) for one in asked] == [
+            ("resume", "ana", "done"),
+            ("pause", "ana", "done"),
+        ]
+        steered = [event.body["what"] for event in report.events(store, result.run_id) if event.kind == "steered"]
+        assert steered == ["pause", "resume"]
+
+
+async def test_a_pause_changes_no_decision(tmp_path: Path) -> None:
+    """Invariant 8."""
+
+    async def act(store: Store, run: str) -> None:
+        control.pause(store, run, "ana")
+        await until(lambda: report.overview(store, run).standing == "paused")
+        control.resume(store, run, "ana")
+
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    paused, plain = await with_a_run(tmp_path / "a", act), await learn(tmp_path / "b")
+    assert (paused.best_digest, paused.delta) == (plain.best_digest, plain.delta)
+
+
+async def test_a_stopped_run_saves_and_can_go_on(tmp_path: Path) -> None:
+    async def act(store: Store, run: str) -> None:
+        control.stop(store, run, "ben")
+
+    with pytest.raises(Interrupted):
+        await with_a_run(tmp_path, act)
+    with open_store(tmp_path / "store.db") as store:
+        found = report.overview(store)
+        assert (found.standing, found.live) == ("interrupted", False)
+    assert (await learn(tmp_path)).run_id == found.summary.id
+
+
+async def test_a_run_that_is_stopped_in_a_pause_ends(tmp_path: Path) -> None:
+    async def act(store: Store, run: str) -> None:
+        control.pause(store, run, "ben")
+        await until(lambda: report.overview(store, run).standing == "paused")
+        control.stop(store, run, "ben")
+
+    with pytest.raises(Interrupted):
+        await with_a_run(tmp_path, act)
+
+
+async def test_a_raised_budget_holds_for_the_run_from_then_on(tmp_path: Path) -> None:
+    """Invariant 1: the new cap is a cap."""
+
+    async def act(store: Store, run: str) -> None:
+        control.raise_budget(store, run, "ana", {"task_calls": 2000, "usd": 5})
+
+    result = await with_a_run(tmp_path, act, budget=Budget(task_calls=120))
+    used = result.usage["task"].calls + result.usage["task"].cached_calls
+    assert result.decision == "improved"
+    assert 120 < used <= 2000
+    with open_store(tmp_path / "store.db") as store:
+        [asked] = report.requests(store, result.run_id)
+        assert (asked.state, asked.note) == ("done", "budget.task_calls is 2000 now"), "dollars had no cap"
+        assert steering.budget_of(store, result.run_id, Budget(task_calls=120)) == Budget(task_calls=2000)
+
+
+def test_caps_are_raised_and_never_lowered() -> None:
+    budget = Budget(usd=1.0, task_calls=100, roles={"task": RoleCap(usd=0.5)})
+    assert raised(budget, {"caps": {"usd": 2, "task_calls": 50, "minutes": 3}}) == Budget(
+        usd=2.0, task_calls=100, roles=budget.roles
+    )
+    assert raised(budget, {"caps": {"usd": "much"}}) == budget
+    assert raised(budget, None) == budget
+
+
+async def test_who_waits_for_room_in_the_budget_gets_it() -> None:
+    ledger = Ledger(Budget(calls=1))
+    await ledger.reserve("task", Charge(1))
+    waiting = asyncio.create_task(ledger.reserve("task", Charge(1)))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    ledger.widen(Budget(calls=2))
+    await waiting
+    assert ledger.reserved().calls == 2
+
+
+def test_a_pause_takes_no_minutes(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        one = steering.Steering(store, "run")
+        one._pause()
+        before = one.clock()
+        time.sleep(0.05)
+        assert one.clock() == before
+        one._resume()
+        assert one.clock() - before < 0.04
+
+
+def test_what_does_not_work_is_asked_for_nothing(tmp_path: Path) -> None:
+    path, run = seed("improved", tmp_path)
+    with open_store(path) as store:
+        with pytest.raises(UsageError, match="is not at work on this machine: it is finished"):
+            control.pause(store, run, "ana")
+        with pytest.raises(UsageError, match="euros is no cap to raise: possible are usd"):
+            control.raise_budget(store, run, "ana", {"euros": 5})
+
+
+def test_a_request_waits_for_the_run(tmp_path: Path) -> None:
+    path, run = seed("running", tmp_path)
+    with open_store(path) as store, working(store, run):
+        assert control.stop(store, run, "ana").state == "waiting"
+        found = report.overview(store, run)
+        assert (found.standing, found.activity) == ("stopping", "ending the calls under way")
+        assert [one.who for one in found.waiting] == ["ana"]
+
+
+def test_a_label_stands_beside_the_judges_and_replaces_none(tmp_path: Path) -> None:
+    path, run = seed("improved", tmp_path)
+    with open_store(path) as store:
+        before = report.example_detail(store, run, "v2")
+        control.label(store, run, "v2", 0.0, "ana", "too curt")
+        control.label(store, run, "v2", 1.0, "ana", "fine after all")
+        control.label(store, run, "v2", 0.0, "ben", "wrong")
+        after = report.example_detail(store, run, "v2")
+        assert after.verdicts == before.verdicts
+        assert after.score == before.score
+        assert [(one.source, one.score, one.explanation) for one in after.labels] == [
+            ("ana", 1.0, "fine after all"),
+            ("ben", 0.0, "wrong"),
+        ]
+        assert [one.body["words"] for one in report.requests(store, run)] == ["wrong", "fine after all", "too curt"]
+        assert {one.person for one in store.judges.labels()} <= {"ana", "ben"}
+        with pytest.raises(UsageError, match="a number from 0 to 1"):
+            control.label(store, run, "v2", 2.0, "ana")
+        with pytest.raises(UsageError, match="needs the name"):
+            control.label(store, run, "v2", 1.0, " ")
+        assert after.digest == BEST.digest
