@@ -31,6 +31,7 @@ from promptlearn.cli import (
     judge_people,
     look,
     models,
+    report,
     run,
     start,
     steer,
@@ -58,6 +59,7 @@ batch.register(app)
 compare.register(app)
 look.register(app)
 steer.register(app)
+report.register(app)
 dashboard.register(app)
 app.add_typer(models.app, name="models")
 app.add_typer(tune.app, name="tune")
