@@ -22,9 +22,8 @@ import dspy
 def make():
     return dspy.Predict(dspy.Signature("message -> tag", "You help our shop with customer mail."))
 """
-RULES = [
-    {"when": r"(?s)parcel is (?:.(?!\[\[ ## tag))*\Z", "reply": "[[ ## tag ## ]]\nshipping\n\n[[ ## completed ## ]]"}
-]
+RULES = [{"when": "my parcel is", "reply": "[[ ## tag ## ]]\nshipping\n\n[[ ## completed ## ]]"}]
+"""What the task model knows before anything is learned."""
 
 
 def setting(folder: Path) -> Path:
@@ -56,8 +55,9 @@ async def test_a_dspy_program_is_a_program(tmp_path: Path) -> None:
         assert job.proposer_names() == ("rules", "demos")
         result = await run_job(job)
     assert result.usage["task"].calls <= 200
-    share = sum(row["tag"] == "shipping" for row in rows(60)) / 60
-    assert result.baseline.score == pytest.approx(share, abs=0.25)  # it knows parcels alone
+    assert result.baseline.score is not None
+    right = [example.expected == "shipping" for example in job.dataset.test]
+    assert 0 < result.baseline.score == pytest.approx(sum(right) / len(right))
 
 
 def test_what_does_not_go_together_is_refused() -> None:
