@@ -48,12 +48,12 @@ def print_json(document: Any) -> None:
 
 def say(text: str) -> None:
     """A line of the result; text from outside is never markup."""
-    stdout().print(_visible(text), markup=False, emoji=False)
+    stdout().print(visible(text), markup=False, emoji=False)
 
 
 def note(text: str, style: str | None = None) -> None:
     """A line beside the result."""
-    stderr().print(_visible(text), markup=False, emoji=False, style=style)
+    stderr().print(visible(text), markup=False, emoji=False, style=style)
 
 
 def table(
@@ -70,7 +70,7 @@ def table(
         justify, fixed = "right" if index in right else "left", index in right or index in whole
         grid.add_column(name, justify=justify, overflow="fold", no_wrap=fixed)  # type: ignore[arg-type]
     for row in rows:
-        grid.add_row(*(Text(_visible(cell)) for cell in row))
+        grid.add_row(*(Text(visible(cell)) for cell in row))
     console = stdout()
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, width=UNFOLDED)
@@ -96,6 +96,6 @@ def span(low: str, high: str) -> str:
     return low if low == high else f"{low} – {high}"
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Without control characters: what a model or a table says must not steer the terminal."""
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.cli.console import as_score, interactive, note, stderr, visible
 from promptlearn.records import Json
 from promptlearn.runlog import Event
 
@@ -34,10 +34,11 @@ class RunProgress:
                 ),
                 TextColumn("{task.fields[speed]}"),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[best]}", markup=False),
                 console=stderr(),
                 transient=True,
             )
-            self._task = self._bar.add_task("starting", total=budget_calls or None, speed="")
+            self._task = self._bar.add_task("starting", total=budget_calls or None, speed="", best="")
         self._started = time.monotonic()
 
     def __enter__(self) -> RunProgress:
@@ -60,6 +61,10 @@ class RunProgress:
         line = _line(event)
         if line:
             note(line)
+        if self._bar and event.kind == "budget_raised" and event.body["task_calls"]:
+            self._bar.update(self._task, total=event.body["task_calls"])
+        if self._bar and (best := best_so_far(event)):
+            self._bar.update(self._task, best=best)
         if self._bar:
             self._bar.update(self._task, description=_activity(event) or self._bar.tasks[0].description)
 
@@ -72,6 +77,17 @@ class RunProgress:
         elif now - self._last_line > QUIET_LINES:
             self._last_line = now
             note(f"  … {event.body['task']} task calls, {speed}")
+
+
+def best_so_far(event: Event) -> str:
+    """What the newest best prompt gained over the one before, and its newest rule; empty for any other event."""
+    body = event.body
+    if event.kind != "decision" or (body["outcome"], body["stage"]) != ("accepted", "race"):
+        return ""
+    gain = "" if body["difference"] is None else f" {body['difference']:+.3f}"
+    gain += "" if not body.get("ci95") else " ({:+.3f} to {:+.3f})".format(*body["ci95"])
+    rule = visible(" ".join(str(body.get("rule") or "").split()))
+    return f"best {body['candidate'][:8]}{gain}" + (f": {rule[:40]}" if rule else "")
 
 
 def _line(event: Event) -> str | None:

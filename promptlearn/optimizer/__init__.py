@@ -232,6 +232,7 @@ class Optimizer:
         for candidate in fresh:
             await self._log.candidate(candidate)
         proposers = {candidate.digest: candidate.proposer for candidate in fresh}
+        rules = {one.digest: one.prompt.rules[-1].text for one in fresh if one.prompt.rules}
         for decision in decisions:
             await self._log.decision(decision)
             self._log.show(
@@ -244,6 +245,8 @@ class Optimizer:
                 reason=decision.reason,
                 difference=decision.difference,
                 pairs=decision.pairs,
+                ci95=[decision.ci95.low, decision.ci95.high] if decision.ci95 else None,
+                rule=rules.get(decision.candidate, ""),
             )
 
     async def _measure_guards(self) -> None:
