@@ -120,6 +120,8 @@ def _line(event: Event) -> str | None:
         return f"  {verb} {body['what']} ({body['effect']:+.3f}): {text[:60]}"
     if event.kind == "budget":
         return f"budget: {body['message']}"
+    if event.kind == "steered":
+        return f"{body['what']}, asked for by {body['who']}: {body['message']}"
     if event.kind in ("waiting", "examined"):
         return f"  {body['message']}"
     if event.kind == "noise":
