@@ -142,8 +142,9 @@ class Optimizer:
         """Begin rounds while there is room for them."""
         settings, dataset = self._settings, self._problem.dataset
         gated = self._problem.critique + min(settings.minibatch, len(dataset.train)) * settings.drafts
-        most = gated + longest(settings.drafts, len(dataset.validation)) - len(dataset.validation)
-        least = min(most, gated + settings.drafts * 2 * BLOCK)
+        racing = (settings.drafts + 1) // 2  # the gate lets no more through
+        most = gated + longest(racing, len(dataset.validation)) - len(dataset.validation)
+        least = min(most, gated + racing * 2 * BLOCK)
         while not self.search.stop_reason and len(self._flights) < settings.pipeline_depth:
             if self._begun == settings.rounds:
                 self.search.stop_reason = "" if self._flights else "rounds"
