@@ -9,6 +9,7 @@ import streamlit as st
 
 from promptlearn.records import Rollout, Verdict, as_text
 from promptlearn_app import reads, safe, words
+from promptlearn_app.labelling import label_form
 
 if TYPE_CHECKING:
     from promptlearn.report import RunReport
@@ -55,6 +56,7 @@ def _rollout(found: RunReport, rollout: Rollout, version: str) -> None:
     st.markdown("**What was said about it**")
     verdicts = reads.verdicts(found, [rollout.id]).get(rollout.id, [])
     _verdicts(verdicts)
+    label_form(found, rollout, verdicts)
 
 
 def _evidence(rollout: Rollout) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from promptlearn import report
-from promptlearn_app import charts, downloads, happenings, reads, safe, words
+from promptlearn_app import charts, controls, downloads, happenings, reads, safe, words
 from promptlearn_app.choice import current_run, version_name
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ TOLD = 40
 """Events that are shown."""
 FAMILY = 10
 """Versions in the graph."""
-GOES_ON = "`promptlearn resume` goes on where it was, and pays for nothing twice."
+GOES_ON = "It goes on where it was with Resume, and pays for nothing twice."
 BUDGETS = {
     "usd": "Dollars",
     "tokens": "Tokens",
@@ -48,6 +48,7 @@ def _everything(run: str, live: bool) -> None:
         st.rerun()
     found = reads.run(run)
     _head(seen)
+    controls.bar(seen)
     _figures(found, seen)
     _outcome(found, seen)
     if not found.candidates:

@@ -9,6 +9,8 @@ from dashboard_pages import APP, NAMES, Pages, everything
 from dashboard_runs import Runs, made
 from seeded_store import seed
 
+from promptlearn.store import open_store
+
 ALLOWED = tuple(
     f"promptlearn{name}" for name in (".report", ".dashboard", ".charts", ".control", ".records", ".errors", "_app")
 )
@@ -176,3 +178,22 @@ def test_every_page_opens_with_100_000_rollouts(
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return seed("large", tmp_path_factory.mktemp("large"))
+
+
+def test_a_label_is_kept_beside_the_verdicts(seeded: Pages, runs: Runs) -> None:
+    with open_store(runs.store) as store:
+        example = next(row.example.id for row in store.reader.examples(runs.improved, "test"))
+    test = seeded.open("examples", run=runs.improved, example=example)
+    test.button_group(key="label_score").set_value("Wrong")
+    test.text_input(key="label_words").set_value("It greets.")
+    test.text_input(key="label_who").set_value("ana")
+    next(one for one in test.button if one.label == "Keep this label").click().run()
+    assert not test.exception
+    with open_store(runs.store) as store:
+        said = [one for one in store.reader.verdicts(runs.improved) if one.kind == "human"]
+    assert [(one.name, one.score, one.explanation) for one in said] == [("human:ana", 0.0, "It greets.")]
+
+
+def test_a_killed_run_can_be_resumed_and_a_finished_one_not(seeded: Pages, runs: Runs) -> None:
+    assert "Resume" in [one.label for one in seeded.open("run", run=runs.running).button]
+    assert "Resume" not in [one.label for one in seeded.open("run", run=runs.improved).button]

@@ -120,6 +120,11 @@ def test_from_the_first_visit_to_a_learned_prompt(shop: Path, visitor: Page, sai
         page.get_by_role("button", name="Open the first of these rows").first.click()
         expect(page.get_by_role("heading", name="One example")).to_be_visible()
         expect(page.get_by_text("What was said about it")).to_be_visible()
+        page.get_by_role("radio", name="Wrong").or_(page.get_by_role("button", name="Wrong")).first.click()
+        page.get_by_label("Why").fill("It greets instead of naming the desk.")
+        page.get_by_role("button", name="Keep this label").click()
+        expect(page.get_by_text("It greets instead of naming the desk.")).to_be_visible()
+
         go(page, "Reviews")
         table = page.get_by_test_id("stDataFrame").first
         table.click(position={"x": 15, "y": 52})
