@@ -156,7 +156,7 @@ def test_what_outsiders_wrote_is_never_markup(
         assert any("&lt;img" in element.proto.body for element in test.get("html"))
     for kind in ("markdown", "caption", "error", "warning", "info", "success"):
         for element in test.get(kind):
-            assert "![" not in element.value
+            assert "![" not in element.proto.body
             assert not getattr(element.proto, "allow_html", False)
     opened.close()
 
