@@ -17,6 +17,7 @@ import pytest
 from promptlearn.report import tuning, tuning_samples
 from promptlearn.store import open_store
 
+WEIGHTS = "adapter_model.safetensors"
 CHILD = Path(__file__).parent / "tune_child.py"
 
 
@@ -29,7 +30,7 @@ def start(folder: Path, kind: str) -> subprocess.Popen[str]:
 
 def finish(folder: Path, kind: str) -> dict[str, Any]:
     process = start(folder, kind)
-    output, _ = process.communicate(timeout=100)
+    output, _ = process.communicate(timeout=250)
     assert process.returncode == 0, output
     document: dict[str, Any] = json.loads(output)
     return document
@@ -63,17 +64,23 @@ def outcome(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
             for step in range(1, len(report.steps) + 1)
         ]
         steps = [(step.reward, step.grad_norm, step.ratio, step.staleness) for step in report.steps]
-    adapter = {path.name: path.read_bytes() for path in Path(document["adapter"]).iterdir() if path.suffix != ".md"}
+    # PEFT's configuration lists module names in the order of a set, which is another in every process.
+    weights = [path for path in Path(document["adapter"]).iterdir() if path.name in {WEIGHTS, "table.json"}]
+    adapter = {path.name: path.read_bytes() for path in weights}
+    assert adapter
     keys = ("stop_reason", "steps", "best_step", "validation", "usage")
     return {"said": said, "steps": steps, "adapter": adapter} | {key: document[key] for key in keys}
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("kind", ["toy"])
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["toy", "tiny"])
 def test_kills_change_nothing(tmp_path: Path, kind: str) -> None:
+    """The policy is a table, or a random model of two layers in torch; samples are drawn one step ahead."""
+    if kind == "tiny":
+        pytest.importorskip("torch")
     expected = outcome(tmp_path / "whole", finish(tmp_path / "whole", kind))
     folder, rng = tmp_path / "killed", random.Random(11)
-    for steps in (1, 3, 4, 7):
+    for steps in (1, 3, 4, 7) if kind == "toy" else (3,):
         kill_after(folder, kind, steps, rng.random() * 0.05)
     assert outcome(folder, finish(folder, kind)) == expected
