@@ -164,7 +164,7 @@ def open_command(
         check=config.words(config.check),
         bounds=Bounds(**config.limits.model_dump(), network=config.network),
         leave_out=tuple(leave_out),
-        **config.model_dump(exclude={"command", "check", "limits", "network", "shell"}),
+        **config.model_dump(exclude={"command", "check", "limits", "network", "shell", "dspy", "answer"}),
     )
     return Command(options, file, secrets)
 

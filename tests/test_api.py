@@ -203,7 +203,7 @@ async def test_both_twins_work_where_a_loop_is_running(tmp_path: Path) -> None:
 
 def test_settings_of_the_search_are_keywords(tmp_path: Path) -> None:
     assert learn(tmp_path, rounds=0).stop_reason == "rounds"
-    with pytest.raises(ConfigError, match="unknown arguments round; settings of the search are: concurrency, seed"):
+    with pytest.raises(ConfigError, match="unknown arguments round; settings of the search are: optimizer, conc"):
         learn(tmp_path, round=1)
     with pytest.raises(ConfigError, match="concurrency"):
         learn(tmp_path, concurrency=0)

@@ -46,7 +46,11 @@ def look_at(run: str) -> None:
 
 
 def _chosen() -> None:
-    look_at(st.session_state[_WIDGET])
+    """A browser answers with the words that it shows, which may be those of a moment ago: then their end tells."""
+    said = str(st.session_state[_WIDGET])
+    found = next((one.id for one in reads.runs() if one.id == said or said.endswith(f"…{one.id[-4:]}")), None)
+    if found is not None:
+        look_at(found)
 
 
 def _line(run: RunSummary) -> str:
@@ -80,6 +84,8 @@ def version_picker(found: RunReport, label: str, key: str, default: str) -> str:
         format_func=lambda n: version_name(found, by_number[n]),
         key=f"{key}_{found.id}",
     )
+    if chosen not in by_number:  # words of a moment ago, see `_chosen`
+        chosen = start
     if by_number[chosen].digest != digest:
         st.query_params[key] = str(chosen)
     return by_number[chosen].digest

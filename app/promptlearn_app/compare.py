@@ -27,9 +27,10 @@ def page() -> None:
             "promptlearn run --set search.seed=1",
         )
         return
-    chosen = st.multiselect(
+    picked = st.multiselect(
         "Runs", list(summaries), default=_wanted(summaries), format_func=lambda id: _name(summaries[id]), key="compared"
     )
+    chosen = [id for id in picked if id in summaries]  # a browser may answer with the words of a moment ago
     if len(chosen) < 2:
         safe.note("Choose two runs or more.")
         return

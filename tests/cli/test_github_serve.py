@@ -100,7 +100,7 @@ def test_a_delivery_leads_to_a_reading(tmp_path: Path, server: GitHubServer, pul
         process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=10)[1]
         assert process.returncode == 0
-    assert "acme/shop#1 was read again, for 1 deliveries" in said
+    assert "acme/shop#1 was read again, for 1 delivery" in said
     assert SECRET not in said
     assert READ not in said
 
