@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlearn.errors import UsageError
@@ -46,7 +47,7 @@ def raise_budget(store: Store, run: str, who: str, caps: Mapping[str, float]) ->
 
     They hold when the run is resumed later, too. Raises `UsageError` for what is no cap.
     """
-    wrong = next((name for name, value in caps.items() if name not in CAPS or not value > 0), None)
+    wrong = next((name for name, value in caps.items() if name not in CAPS or not 0 < value < inf), None)
     if wrong is not None or not caps:
         raise UsageError(f"{wrong or 'nothing'} is no cap to raise: possible are {', '.join(CAPS)}, above 0")
     return _ask(store, run, "raise", who, {"caps": dict(caps)})

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from math import inf
 
 from promptlearn.errors import Interrupted, StoreError
 from promptlearn.ledger import Budget, Ledger
@@ -164,7 +165,7 @@ def raised(budget: Budget, body: Json) -> Budget:
     changed = {}
     for name in CAPS:
         old, new = getattr(budget, name), wanted.get(name)
-        if old is not None and isinstance(new, int | float) and new > old:
+        if old is not None and isinstance(new, int | float) and old < new < inf:
             changed[name] = type(old)(new)
     return replace(budget, **changed)
 

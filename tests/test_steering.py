@@ -134,6 +134,7 @@ def test_caps_are_raised_and_never_lowered() -> None:
         usd=2.0, task_calls=100, roles=budget.roles
     )
     assert raised(budget, {"caps": {"usd": "much"}}) == budget
+    assert raised(budget, {"caps": {"task_calls": float("inf"), "usd": float("nan")}}) == budget
     assert raised(budget, None) == budget
 
 
@@ -166,6 +167,8 @@ def test_what_does_not_work_is_asked_for_nothing(tmp_path: Path) -> None:
             control.pause(store, run, "ana")
         with pytest.raises(UsageError, match="euros is no cap to raise: possible are usd"):
             control.raise_budget(store, run, "ana", {"euros": 5})
+        with pytest.raises(UsageError, match="task_calls is no cap to raise"):
+            control.raise_budget(store, run, "ana", {"task_calls": float("inf")})
 
 
 def test_a_request_waits_for_the_run(tmp_path: Path) -> None:

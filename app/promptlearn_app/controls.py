@@ -19,6 +19,8 @@ CAN_GO_ON = ("killed", "interrupted", "budget")
 
 def bar(seen: Overview) -> None:
     """The buttons that make sense in the state that the run is in."""
+    if seen.summary.is_tuning:  # `promptlearn tune run` looks for no requests
+        return
     if seen.live:
         _working(seen)
     elif seen.standing in CAN_GO_ON and not seen.summary.is_evaluation:

@@ -150,7 +150,7 @@ def _table(frame: pd.DataFrame, ids: list[str], number: int) -> None:
         "▲ better and ▼ worse than the version to the left · ? no score · – not run. Choose a row to see all of it."
     )
     rows = chosen.selection.rows
-    if rows and st.query_params.get("example") != ids[rows[0]]:
+    if rows and rows[0] < len(ids) and st.query_params.get("example") != ids[rows[0]]:
         st.query_params["example"] = ids[rows[0]]
 
 

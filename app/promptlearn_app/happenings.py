@@ -48,6 +48,5 @@ _TELLERS: dict[str, Callable[[dict[str, Json]], str]] = {
     "prune": _prune,
     "budget": lambda body: f"Budget: {body.get('message')}",
     "test": lambda body: f"Read the test split: {body.get('rows')} rows with {body.get('prompts')} prompts",
-    "paused": lambda body: "Paused",
-    "unpaused": lambda body: "Went on after a pause",
+    "steered": lambda body: f"{body.get('who')} asked to {body.get('what')}: {body.get('message')}",
 }

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from promptlearn.errors import UsageError
 from promptlearn.records import Json, fingerprint
@@ -137,8 +138,8 @@ def keep_upload(folder: Path, prompt: str, data_name: str, data: bytes) -> tuple
 def _start(arguments: list[str], store: str, home: Path, folder: Path, name: str) -> Started:
     logs = folder / _LOGS
     logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = logs / f"{name}-{len(list(logs.iterdir()))}.log"
-    with log.open("wb") as out:
+    log = logs / f"{name}-{uuid4().hex}.log"
+    with log.open("xb") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command; what a person wrote stands behind `=` or `--`
             [sys.executable, "-m", "promptlearn", *arguments],
             cwd=home,

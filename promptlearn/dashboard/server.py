@@ -78,6 +78,11 @@ def check_settings(settings: Settings) -> None:
             f"others than this machine could see and start runs: put a password into {PASSWORD_ENV}, "
             "or name with --proxy-header the header in which your proxy says who somebody is"
         )
+    if settings.proxy_header and not settings.password and settings.host not in LOOPBACK:
+        raise UsageError(
+            f"anybody could send the header {settings.proxy_header} to {settings.host} past your proxy: listen on "
+            f"127.0.0.1 behind it, or put a password into {PASSWORD_ENV}"
+        )
 
 
 def serve(

@@ -104,3 +104,9 @@ def test_without_the_extra_it_says_in_one_line_what_to_install(
     said = capsys.readouterr().err
     assert "promptlearn-optimizer[dashboard]" in said
     assert len(said.strip().splitlines()) == 1
+
+
+def test_a_proxy_s_header_is_not_believed_from_everywhere() -> None:
+    with pytest.raises(UsageError, match="past your proxy"):
+        check_settings(Settings(store="s.db", host="0.0.0.0", proxy_header="X-User"))
+    check_settings(Settings(store="s.db", host="0.0.0.0", proxy_header="X-User", password="long enough to hold"))
