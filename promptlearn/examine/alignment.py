@@ -206,7 +206,8 @@ def _learning_job(job: Job, judge: LLMJudge, labels: Sequence[HumanLabel]) -> Jo
     prompt = judge_prompt(judge)
     program = JudgeProgram(judge, prompt.digest, by_id, among)
     proposers = [name for name in PROPOSERS if job.meta is not None or name == "rules"]
-    budget = replace(job.budget, roles=_as_task(job.budget.roles))
+    calls = [cap for cap in (job.budget.task_calls, job.budget.judge_calls) if cap is not None]
+    budget = replace(job.budget, task_calls=min(calls, default=None), roles=_as_task(job.budget.roles))
     return replace(
         job,
         prompt=prompt,

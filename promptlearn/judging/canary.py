@@ -13,15 +13,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from promptlearn.judging.base import Judge
 from promptlearn.judging.llm import LLMJudge
 from promptlearn.judging.panel import has_passed
 from promptlearn.records import Example, Rollout, Verdict, as_text
 from promptlearn.variables import substitute
+
+T = TypeVar("T")
 
 PROMPT = "canary"
 """Stands where a rollout names its prompt: no prompt wrote these outputs."""
@@ -150,7 +152,7 @@ async def try_canaries(
     `bad` is an output that should fail; without it, the answer of another example and a few refusals are tried until
     the judge fails one. Raises what concerns the whole run.
     """
-    plain = await asyncio.gather(*(_fail(judge, example, _bad_outputs(example, examples, bad)) for example in examples))
+    plain = await _all(_fail(judge, example, _bad_outputs(example, examples, bad)) for example in examples)
     tried = (
         _try(judge, example, canary, *said[-1])
         for example, said in zip(examples, plain, strict=True)
@@ -161,7 +163,7 @@ async def try_canaries(
     return CanaryReport(
         judge=judge.name,
         source=next((verdict.source for said in plain for _, verdict in said if verdict.source), judge.name),
-        trials=tuple(await asyncio.gather(*tried)),
+        trials=tuple(await _all(tried)),
         blind=tuple(id for id, said in missed if any(verdict.score is not None for _, verdict in said)),
         unjudged=tuple(id for id, said in missed if all(verdict.score is None for _, verdict in said)),
     )
@@ -172,6 +174,15 @@ def _bad_outputs(example: Example, examples: Sequence[Example], bad: str) -> lis
         return [bad]
     others = [as_text(other.expected) for other in examples if other.expected not in (None, example.expected)]
     return [*others[:1], *REFUSALS]
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Every result; what one raised is raised once all have ended, because their calls are paid for."""
+    ended = await asyncio.gather(*work, return_exceptions=True)
+    for one in ended:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in ended if not isinstance(one, BaseException)]
 
 
 async def _fail(judge: Judge, example: Example, outputs: Sequence[str]) -> list[tuple[str, Verdict]]:

@@ -117,11 +117,11 @@ class Panel:
                 return None
             counted.append((member, verdict.score))
             passes.append((member, has_passed(verdict)))
+        if any(member.veto and not passed for member, passed in passes):
+            return 0.0
         total = math.fsum(member.weight for member, _ in counted)
         if not total:
             return None
-        if any(member.veto and not passed for member, passed in passes):
-            return 0.0
         if self.all_pass:
             return float(all(passed for member, passed in passes if member.counts))
         return math.fsum(member.weight * score for member, score in counted) / total
@@ -159,8 +159,9 @@ def has_passed(verdict: Verdict) -> bool:
 
 
 def _not_passed(members: Iterable[Member], said: dict[str, Verdict]) -> list[str]:
-    """Who of those that count does not let a rollout through."""
-    return [m.judge.name for m in members if m.counts and not has_passed(said[m.judge.name])]
+    """Who of those that count does not let a rollout through; an optional judge that failed holds nothing up."""
+    verdicts = [(m, said[m.judge.name]) for m in members if m.counts]
+    return [m.judge.name for m, one in verdicts if not has_passed(one) and not (m.optional and one.score is None)]
 
 
 def _skipped(name: str, rollout: Rollout, held_up: list[str]) -> Verdict:

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from promptlearn.config import SearchConfig
 from promptlearn.contract import violations
 from promptlearn.dataset import Dataset
-from promptlearn.errors import BudgetSpent, ConfigError, PromptlearnError
+from promptlearn.errors import BudgetSpent, ConfigError, ModelError, PromptlearnError, SystemicError
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.models.base import Model
 from promptlearn.optimizer.state import Search
@@ -101,8 +101,14 @@ class Desk:
 
     def write(self, text: str) -> str:
         """What the meta model makes of a request; a reply that was cut off is none."""
-        reply = self.wait(self.task.meta.complete((Message("user", text),)))
-        return reply.text
+        try:
+            reply = self.wait(self.task.meta.complete((Message("user", text),)))
+        except SystemicError:
+            raise
+        except ModelError:  # this reply's own trouble, as with our proposers: the search goes on without it
+            self.error = None
+            return ""
+        return "" if reply.finish_reason == "length" else reply.text
 
     def prompt(self, texts: Mapping[str, str]) -> Prompt:
         """The seed with other texts in its sections."""
@@ -133,7 +139,7 @@ async def learn_with(name: str, task: Task) -> Search:
     try:
         await asyncio.to_thread(_quietly, run, desk)
         search.stop_reason = "rounds"
-    except PromptlearnError as error:
+    except Exception as error:  # theirs too: they may wrap what ended the search, or fail over it
         if not isinstance(desk.error or error, BudgetSpent):
             raise (desk.error or error) from None
     if isinstance(desk.error, BudgetSpent):

@@ -96,8 +96,10 @@ class Round:
     async def _critique(self) -> Critique:
         """The parent on a train batch, which grows from a minibatch until its critiques hardly say anything new."""
         train, size = self._problem.dataset.train, self._problem.critique
-        batch = [train[(self.number * size + i) % len(train)] for i in range(size)]
         wanted = min(self._settings.minibatch, size)
+        # Of few rows some would never come first, if each batch began where the one before might have ended.
+        stride = size if len(train) >= 4 * size else wanted
+        batch = [train[(self.number * stride + i) % len(train)] for i in range(size)]
         while True:
             [rows] = await self._reader.rows([self._parent.prompt], batch[:wanted], "train")
             judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in rows]

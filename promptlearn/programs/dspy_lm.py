@@ -20,6 +20,7 @@ from typing import Any
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Reply, Sampling
 from promptlearn.records import Json, Message, Usage, fingerprint
+from promptlearn.redaction import redact
 
 _KINDS = {
     "LMAuthError": "auth",
@@ -162,9 +163,10 @@ def describe_lm(lm: Any) -> Json:
         return None
     secret = ("key", "token", "secret", "header", "credential")
     kwargs = {
-        key: repr(value)
+        key: redact(repr(value))
         for key, value in sorted(getattr(lm, "kwargs", {}).items())
-        if not key.startswith("api_") and (key == "max_tokens" or not any(word in key for word in secret))
+        if (not key.startswith("api_") or key == "api_base")
+        and (key == "max_tokens" or not any(word in key for word in secret))
     }
     return [str(lm.model), kwargs]
 

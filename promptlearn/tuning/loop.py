@@ -75,6 +75,8 @@ class Trainer:
     diary: Diary
     folder: Path
     """For the adapters that are published."""
+    _mid_step: bool = False
+    """A step's samples are taken and it has not ended: no moment for a checkpoint."""
 
     async def run(self) -> str:
         """Train until the steps are done (`steps`) or validation no longer improves (`patience`).
@@ -106,7 +108,7 @@ class Trainer:
                     self.training.look()
                     await self._step(stream)
             except PromptlearnError:
-                if saved != progress.step:
+                if saved != progress.step and not self._mid_step:  # else the last checkpoint replays what came since
                     await self._save(stream)
                 raise
 
@@ -119,6 +121,7 @@ class Trainer:
         ahead = min(step + self.plan.tuning.max_staleness, self.plan.tuning.steps - 1)
         stream.allow(ahead)
         groups = await stream.judged(step)
+        self._mid_step = True
         wait = time.monotonic() - started
         self._check_failures(groups)
         if step == 0:
@@ -133,6 +136,7 @@ class Trainer:
         if report is not None:
             train += await self._publish()
         self.progress.step += 1
+        self._mid_step = False
         self.progress.gpu_s += train + sum(group.draw.seconds for group in groups)
         seconds = Seconds(wait, train, time.monotonic() - started)
         row = measured(step + 1, groups, credited, report, staleness, seconds)

@@ -21,7 +21,7 @@ from promptlearn.models.base import Sampling
 from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
 from promptlearn.records import Json
 from promptlearn.redaction import redact
-from promptlearn.tuning.base import Adapter, Sample, check_sampling
+from promptlearn.tuning.base import Adapter, Sample, check_sampling, greedy_sampling
 from promptlearn.tuning.canary import check
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class VllmSampler:
         return self._version
 
     async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
-        check_sampling(sampling)
+        if sampling != greedy_sampling(sampling.max_tokens):
+            check_sampling(sampling)
         if not prompt_ids:
             raise ConfigError("a prompt without tokens can not be completed")
         name, version = self._name, self._version
@@ -91,7 +92,7 @@ class VllmSampler:
             "model": name,
             "prompt": list(prompt_ids),
             "max_tokens": sampling.max_tokens,
-            "temperature": 1.0,
+            "temperature": sampling.temperature,
             "top_p": 1.0,
             "top_k": 0,
             "logprobs": 0,

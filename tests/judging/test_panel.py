@@ -161,6 +161,24 @@ async def test_a_judge_waits_in_vain_where_one_before_it_could_not_judge() -> No
     assert panel.score(verdicts) is None
 
 
+async def test_a_veto_that_holds_up_everybody_else_is_a_zero() -> None:
+    members = [
+        Member(Fixed("guard", score=0.0, passed=False), weight=0, veto=True),
+        Member(Fixed("main"), when="passed"),
+    ]
+    panel = Panel(members)
+    assert panel.score(await panel.judge(EXAMPLE, ROLLOUT)) == 0.0
+
+
+async def test_an_optional_judge_that_failed_holds_nothing_up() -> None:
+    """Invariant 4."""
+    costly = Fixed("costly")
+    broken = Member(Fixed("broken", error=ValueError("no")), optional=True)
+    panel = Panel([Member(Fixed("main")), broken, Member(costly, when="passed")])
+    assert panel.score(await panel.judge(EXAMPLE, ROLLOUT)) == 1.0
+    assert costly.seen == ["p/e1"]
+
+
 async def test_a_judge_that_only_comments_holds_nothing_up() -> None:
     costly = Fixed("costly")
     members = [Member(Fixed("main")), Member(Fixed("comment", score=0.0), weight=0), Member(costly, when="passed")]

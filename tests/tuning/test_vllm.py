@@ -167,7 +167,7 @@ async def test_a_server_that_is_not_there_and_a_model_that_it_has_not() -> None:
             await draw(stranger, n=2)
         await stranger.close()
         with pytest.raises(ConfigError, match="temperature"):
-            await anext(sampler.sample(PROMPT, 1, Sampling()))
+            await anext(sampler.sample(PROMPT, 1, Sampling(temperature=0.5)))
     nobody = VllmSampler("http://127.0.0.1:9", "tiny")
     with pytest.raises(ModelError, match="can not be reached"):
         await draw(nobody, n=1)
