@@ -36,7 +36,7 @@ FUTILE = 0.2
 """Chance of being proven in the end, below which a race is not worth its rows."""
 OPTIMISM = 1.0
 """Standard errors above the mean difference so far at which the rows to come are expected to lie."""
-BEHIND = 1.0
+BEHIND = 2.0
 UNRELIABLE = 0.2
 """Share of its rows that a candidate may fail on while the incumbent does not."""
 BLOCK = 8
