@@ -167,11 +167,6 @@ class _Scope:
         self.taken.add(calls, tokens, usd)
         self.held.add(calls, tokens, usd)
 
-    def spare(self) -> float:
-        """Share of the tightest cap that nobody has taken; 1 where there is none."""
-        taken = (self.taken.calls, self.taken.tokens, self.taken.usd)
-        return min(1.0, *(1 - part / most for part, most in zip(taken, self._most, strict=True)))
-
 
 class Ledger:
     """One per run, shared by all roles. `clock` gives seconds; `minutes_before` was spent by earlier attempts."""
@@ -214,10 +209,6 @@ class Ledger:
         """Promised to calls in flight, of one role or of all together."""
         promised = self._scope(role).promised
         return _charge(promised.calls, promised.tokens, promised.usd)
-
-    def spare(self, role: Role) -> float:
-        """Share of the tightest cap over `role`, its own or a common one, that is not spent, reserved or held."""
-        return max(0.0, min(self._scopes[role].spare(), self._all.spare()))
 
     def affordable_calls(self, role: Role) -> int | None:
         """How many more calls of `role` the call caps allow; None where there is none."""

@@ -165,9 +165,9 @@ async def test_a_reservation_that_need_not_be_made_does_not_wait() -> None:
     ledger.cancel(first)
     await waiting
     assert ledger.try_reserve("task", Charge(1, 80)) is not None
-    assert ledger.spare("task") == 0
-    assert ledger.spare("meta") == 0
-    assert Ledger(Budget(judge_calls=4)).spare("task") == 1
+    assert ledger.try_reserve("task", Charge(0, 1)) is None  # all of it is taken, for every role
+    assert ledger.try_reserve("meta", Charge(0, 1)) is None
+    assert Ledger(Budget(judge_calls=4)).try_reserve("task", Charge(1, 1)) is not None
 
 
 async def test_watching_counts_what_is_spent_within() -> None:
