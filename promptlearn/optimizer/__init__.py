@@ -168,9 +168,14 @@ class Optimizer:
             self._evaluator, self._ledger, self._allowance, number, view.knows, outcome, view.incumbent.digest
         )
         round = Round(number, self._problem, view, reader, outcome)
-        task = asyncio.create_task(round.run(), name=f"round {number + 1}")
-        task.add_done_callback(lambda _: self._allowance.rest(number))
-        return Flight(round, task)
+        return Flight(round, asyncio.create_task(self._fly(round), name=f"round {number + 1}"))
+
+    async def _fly(self, round: Round) -> BudgetSpent | None:
+        """The round; others may count on it to ask for nothing more before anybody can see that it is through."""
+        try:
+            return await round.run()
+        finally:
+            self._allowance.rest(round.number)
 
     async def _rematch(self, round: Round) -> BudgetSpent | None:
         """A winner over an incumbent that has been replaced since races the new one before it may take its place."""
