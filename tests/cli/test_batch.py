@@ -256,7 +256,7 @@ def paid() -> Iterator[Paid]:
 
 
 def project(folder: Path, url: str) -> Path:
-    write_shop(folder, models={"task": {"model": "openai/fixed", "base_url": url}})
+    write_shop(folder, models={"task": {"model": "openai/fixed", "base_url": url, "hedge": None}})
     matrix = {"optimizers": ["none", ["rules", "demos"]], "seeds": [0, 1, 2]}
     write_experiments(folder, matrix=matrix, concurrency=CONCURRENCY, at_once=2, budget={"task_calls": 4000})
     return folder

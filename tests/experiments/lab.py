@@ -31,7 +31,8 @@ def write_lab(folder: Path, url: str = "http://127.0.0.1:9/v1", rows: int = 60, 
         "prompt": "prompts/long.md",
         "data": {"file": "tickets.jsonl", "inputs": ["message"], "expected": "tag"},
         "reviews": "reviews.json",
-        "models": {"task": {"model": "openai/fixed", "base_url": url, "max_tokens": 8}},
+        # No second copies: on a busy machine they ask a question twice on purpose.
+        "models": {"task": {"model": "openai/fixed", "base_url": url, "max_tokens": 8, "hedge": None}},
         "search": SEARCH,
     }
     path = folder / "experiments.yaml"
