@@ -35,7 +35,7 @@ from promptlearn.optimizer.guarding import Guarding, Standing, adopted, review_g
 from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
 from promptlearn.proof import Proof, above_noise, measure, prove
-from promptlearn.proposing import open_proposer
+from promptlearn.proposing import PROPOSERS, open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
 from promptlearn.result import Alarm, Measure, RunResult
@@ -184,7 +184,7 @@ class Job:
             raise ConfigError(_needs(self))
         names = self.proposer_names()
         if not names:
-            raise ConfigError("search.proposers is empty; possible: rewrite, edit, rules, demos")
+            raise ConfigError(f"search.proposers is empty; possible: {', '.join(PROPOSERS)}")
         for name in names:
             if isinstance(name, str):
                 open_proposer(name, model=self.meta)
@@ -200,7 +200,7 @@ class Job:
     def proposer_names(self) -> tuple[Proposer | str, ...]:
         if self.proposers:
             return self.proposers
-        return ("rewrite", "edit", "rules", "demos") if self.meta is not None else ("rules", "demos")
+        return ("rewrite", "edit", "rules", "demos", "merge") if self.meta is not None else ("rules", "demos", "merge")
 
     def judged_again(self) -> int:
         """Judgements per judge that measuring its noise takes at most, beside those of the rows themselves."""

@@ -431,6 +431,8 @@ class Draft:
     rationale: str = ""
     usage: Usage = Usage()
     """What proposing it cost."""
+    parents: tuple[str, ...] = ()
+    """Digests of the prompts that it was made from beside the one that was to be improved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from typing import Literal, get_args
 from promptlearn.comments import Received
 from promptlearn.feedback import cues
 from promptlearn.feedback.distil import distil, instruction
-from promptlearn.feedback.prose import quoted, sentences, unquoted
+from promptlearn.feedback.prose import sentences
 from promptlearn.feedback.screen import addresses_machine
+from promptlearn.meaning import quoted, unquoted
 from promptlearn.records import Json
 from promptlearn.reviews import path_matches
 

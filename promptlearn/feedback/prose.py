@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 
+from promptlearn.meaning import QUOTES
+
 _BLOCK = re.compile(r"^[ \t>]*(```+|~~~+)[^\n]*\n(?:.*?^[ \t>]*\1[`~]*[ \t]*$|.*)", re.DOTALL | re.MULTILINE)
 _QUOTED = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
 _LEFT = re.compile(r"\((?:link|image(?::[^()\n]*)?)\)")
@@ -17,7 +19,6 @@ _BULLET = re.compile(r"^[ \t]*(?:[-*+•]|\d{1,3}[.)]|#{1,6})[ \t]+", re.MULTILI
 _EMPHASIS = re.compile(r"(?<!\w)(\*{1,3}|_{1,3}|~~)(?=\S)([^\n]*?\S)\1(?!\w)")
 _ABBREVIATED = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|ca|approx|incl|excl|resp|no|nr|mr|mrs|ms|dr|st|fig|sec)\.\Z", re.I)
 _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|\Z)")
-_QUOTES = re.compile(r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|‘[^’\n]+’|«[^»\n]+»|(?<!\w)'[^'\n]+'(?!\w)")
 
 
 def without_code(text: str) -> str:
@@ -40,19 +41,9 @@ def cut_sentences(text: str) -> list[str]:
     return [" ".join(said.replace(_CUT, "").split()) for said in sentences(marked) if _CUT in said]
 
 
-def quoted(text: str) -> list[str]:
-    """What stands in back-ticks or quotation marks, without them, in order."""
-    return [match[0][1:-1] for match in _QUOTES.finditer(text)]
-
-
-def unquoted(text: str) -> str:
-    """`text` with a blank in the place of everything that stands in back-ticks or quotation marks."""
-    return _QUOTES.sub(" ", text)
-
-
 def _split(line: str) -> list[str]:
     parts: list[str] = []
-    hidden = _QUOTES.sub(lambda match: "x" * len(match[0]), line)  # a full stop within quotes ends nothing
+    hidden = QUOTES.sub(lambda match: "x" * len(match[0]), line)  # a full stop within quotes ends nothing
     start = 0
     for match in _END.finditer(hidden):
         rest = hidden[match.end() :].lstrip()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from promptlearn.feedback.meaning import likeness, meaning, relate
+from promptlearn.meaning import likeness, meaning, relate
 
 Relation = Literal["same", "opposite", "different"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)

@@ -12,18 +12,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from promptlearn.config import SearchConfig
+from promptlearn.contract import violations
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent
 from promptlearn.evaluation import Evaluator
 from promptlearn.ledger import Charge, Ledger
 from promptlearn.optimizer.allowance import Allowance
 from promptlearn.optimizer.guarding import Guarding, Standing
+from promptlearn.optimizer.lineage import joined
 from promptlearn.optimizer.pruning import Pruner
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.round import Problem, Round
 from promptlearn.optimizer.state import Outcome, Search
 from promptlearn.proposing.base import Proposer
+from promptlearn.proposing.merge import MergeProposer
 from promptlearn.records import Candidate, Decision, Prompt, Review, Role
 from promptlearn.runlog import RunLog
 from promptlearn.selection.credit import Credit
@@ -178,26 +181,45 @@ class Optimizer:
             self._allowance.rest(round.number)
 
     async def _rematch(self, round: Round) -> BudgetSpent | None:
-        """A winner over an incumbent that has been replaced since races the new one before it may take its place."""
+        """A winner over an incumbent that has been replaced since races the new one before it may take its place.
+
+        Both learned from the same parent at the same time, so what goes into this race is what both learned, where code
+        can join it; the winner alone where it can not.
+        """
         outcome, incumbent = round.outcome, self.search.incumbent
         winner = outcome.winner
         if winner is None or incumbent.digest == round.view.incumbent.digest or winner.digest in self.search.seen:
             return None
         later = Outcome(read=outcome.read, costs=outcome.costs)
         reader = self._reader(round.number, later)
+        challenger = self._join(winner) or winner
+        if challenger is not winner:
+            outcome.tried.append(challenger)
+            outcome.raced.append(challenger)
         decisions, spent = await run_race(
             incumbent,
-            [winner],
+            [challenger],
             self._problem.dataset.validation,
             self._settings.alpha,
             reader,
             f"{self._settings.seed}/rematch/{round.number}",
         )
         won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
-        reason = f"{won.reason}; meets the new incumbent {incumbent.digest[:8]} next"
+        meets = "meets" if challenger is winner else f"as part of {challenger.digest[:8]} meets"
+        reason = f"{won.reason}; {meets} the new incumbent {incumbent.digest[:8]} next"
         outcome.decisions[outcome.decisions.index(won)] = replace(won, outcome="undecided", reason=reason)
         outcome.decisions += decisions
         return spent
+
+    def _join(self, winner: Candidate) -> Candidate | None:
+        """The incumbent and a winner over the one before it, in one prompt; None where they can not be joined."""
+        incumbent = self.search.incumbent
+        found = joined(self.search.pool | {winner.digest: winner}, incumbent, winner)
+        prompt = found[0].prompt if found and not found[0].conflicts else incumbent.prompt
+        if prompt.digest in (self.search.seen | {winner.digest}) or violations(prompt, incumbent.prompt):
+            return None
+        why = f"what {incumbent.digest[:8]} and {winner.digest[:8]} learned at the same time"
+        return Candidate(prompt, (incumbent.digest, winner.digest), MergeProposer.name, why)
 
     def _reader(self, number: int, outcome: Outcome) -> Reader:
         return Reader(self._evaluator, self._ledger, self._allowance, number, self.search.knows, outcome)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 from promptlearn.config import SearchConfig
 from promptlearn.contract import copies, learned_tokens, violations
@@ -14,10 +15,12 @@ from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
 from promptlearn.feedback import JudgedRow, Mistakes, mistakes
+from promptlearn.optimizer.lineage import partners as partners_of
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
-from promptlearn.proposing.base import Brief, Proposer
+from promptlearn.proposing.base import Brief, Partner, Proposer
+from promptlearn.proposing.merge import MergeProposer
 from promptlearn.records import Candidate, Decision, Draft, FailureMode, Review, fingerprint
 from promptlearn.runlog import RunLog
 from promptlearn.selection.pareto import choose_parent
@@ -123,11 +126,13 @@ class Round:
         """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
         drafts: list[tuple[str, Brief, Draft]] = []
         left = 0
-        for name, share in self.view.credit.share(self._settings.drafts, self.number).items():
+        partners = self._partners()
+        idle = () if partners else (MergeProposer.name,)
+        for name, share in self.view.credit.share(self._settings.drafts, self.number, idle).items():
             count = share + left
             if not count:
                 continue
-            brief = self._brief(critique, f"{name}/{self.number}")
+            brief = self._brief(critique, partners, f"{name}/{self.number}")
             self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
             try:
                 with self._reader.proposing():
@@ -142,7 +147,12 @@ class Round:
             drafts += [(name, brief, draft) for draft in found]
         return drafts
 
-    def _brief(self, critique: Critique, purpose: str) -> Brief:
+    def _partners(self) -> tuple[Partner, ...]:
+        if MergeProposer.name not in self._problem.proposers:
+            return ()
+        return tuple(islice(partners_of(self.view, self._parent), self._settings.drafts))
+
+    def _brief(self, critique: Critique, partners: tuple[Partner, ...], purpose: str) -> Brief:
         digest = self._parent.digest
         known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
         return Brief(
@@ -153,6 +163,7 @@ class Round:
             train=self._problem.dataset.train,
             failed=frozenset(example for example, score in known.items() if score is not None and score < 1),
             reviews=self._problem.reviews,
+            partners=partners,
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
         )
 
@@ -168,7 +179,9 @@ class Round:
             if digest in self.view.seen or digest in tried:
                 continue
             tried.add(digest)
-            candidate = Candidate(draft.prompt, (self._parent.digest,), name, draft.rationale, draft.usage)
+            candidate = Candidate(
+                draft.prompt, (self._parent.digest, *draft.parents), name, draft.rationale, draft.usage
+            )
             self.outcome.tried.append(candidate)
             if broken:
                 self._decide(candidate, "contract", "; ".join(broken))

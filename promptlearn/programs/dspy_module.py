@@ -118,7 +118,7 @@ class DspyProgram:
 
     def proposers(self, has_meta: bool) -> tuple[str, ...]:
         """All that can work on this program."""
-        names = ("rewrite", "edit", "rules", "demos") if has_meta else ("rules", "demos")
+        names = ("rewrite", "edit", "rules", "demos", "merge") if has_meta else ("rules", "demos", "merge")
         return tuple(name for name in names if name != "demos" or self.takes_demonstrations)
 
     def prompt(self) -> Prompt:

@@ -12,6 +12,7 @@ from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief, Proposer
 from promptlearn.proposing.demos import DemosProposer
 from promptlearn.proposing.edit import EditProposer
+from promptlearn.proposing.merge import MergeProposer
 from promptlearn.proposing.meta import MetaPrompt
 from promptlearn.proposing.prune import Drop, PruneProposer, drops
 from promptlearn.proposing.rewrite import RewriteProposer
@@ -28,21 +29,24 @@ _WITH_MODEL: Mapping[str, Callable[[Model, MetaPrompt | None], Proposer]] = {
     "rewrite": RewriteProposer,
     "edit": EditProposer,
 }
-PROPOSERS: tuple[str, ...] = (*_WITH_MODEL, *_PLAIN)
+PROPOSERS: tuple[str, ...] = (*_WITH_MODEL, *_PLAIN, "merge")
 
 
 def open_proposer(name: str, *, model: Model | None, meta_prompt: str | None = None) -> Proposer:
     """The proposer of that name; `meta_prompt` is the path of a file that stands in for the shipped one.
 
-    Raises `ConfigError` for an unknown name, and for `rewrite` and `edit` without a model; `AssetError` for a
-    meta-prompt that can not be read.
+    `merge` works with a model and without. Raises `ConfigError` for an unknown name, and for `rewrite` and `edit`
+    without a model; `AssetError` for a meta-prompt that can not be read.
     """
+    own = MetaPrompt.load(meta_prompt) if meta_prompt else None
     if name in _PLAIN:
         return _PLAIN[name]()
+    if name == "merge":
+        return MergeProposer(model, own)
     if name not in _WITH_MODEL:
         raise ConfigError(f"search.proposers: no proposer {name!r}; possible: {', '.join(PROPOSERS)}")
     if model is None:
         raise ConfigError(
             f"search.proposers: {name} needs a language model; set models.meta, or use {', '.join(_PLAIN)}"
         )
-    return _WITH_MODEL[name](model, MetaPrompt.load(meta_prompt) if meta_prompt else None)
+    return _WITH_MODEL[name](model, own)

@@ -12,6 +12,20 @@ from promptlearn.records import Draft, Example, FailureMode, Prompt, Review
 
 
 @dataclass(frozen=True, slots=True)
+class Partner:
+    """Another prompt of the pool, which is right where the parent is wrong."""
+
+    prompt: Prompt
+    base: Prompt
+    """The nearest prompt that both were made from."""
+    better: int
+    """Train and validation rows on which it scores higher than the parent; on `worse` of them lower."""
+    worse: int
+    rows: int
+    """That both have run."""
+
+
+@dataclass(frozen=True, slots=True)
 class Brief:
     """All that a proposer may know. Everything in it comes from the train split or from approved reviews."""
 
@@ -28,6 +42,8 @@ class Brief:
     """Ids of train examples that the parent is known to fail."""
     reviews: tuple[Review, ...] = ()
     """Approved reviews only."""
+    partners: tuple[Partner, ...] = ()
+    """Prompts to join with the parent, the one that adds most first."""
     seed: int = 0
     """Differs for every proposal of a run; the only source of chance."""
 

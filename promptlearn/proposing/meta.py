@@ -31,7 +31,7 @@ _OPEN_THOUGHT = re.compile(r"</?(?:think|thinking)\b", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
-_SHOWN = ("prompt", "rules", "modes", "kept", "reviews", "answers", "variables", "locked", "output_schema")
+_SHOWN = ("prompt", "other", "rules", "modes", "kept", "reviews", "answers", "variables", "locked", "output_schema")
 INPUTS = frozenset({*_SHOWN, "max_words", "max_rules", "draft", "complaints"})
 """What a template may read; `promptlearn.proposing.material` says what stands in each."""
 

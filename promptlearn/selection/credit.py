@@ -3,7 +3,7 @@
 Pure bookkeeping; knows nothing about what proposers do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from promptlearn.records import Json
@@ -40,7 +40,9 @@ class Credit:
 
     def earned(self, name: str, gain: float, calls: int, usd: float | None = None) -> None:
         """Take down what one candidate brought, and what it cost."""
-        account = self.accounts[name]
+        account = self.accounts.get(name)
+        if account is None:  # a join of two winners, where nobody proposes such
+            return
         account.candidates += 1
         account.gain += max(0.0, gain)
         account.calls += calls
@@ -70,15 +72,18 @@ class Credit:
         rows = [{"proposer": name, **asdict(account), "rate": rates[name]} for name, account in self.accounts.items()]
         return {"per": unit, "proposers": rows}
 
-    def share(self, count: int, turn: int) -> dict[str, int]:
-        """Drafts per proposer for the next round, `count` in all.
+    def share(self, count: int, turn: int, idle: Collection[str] = ()) -> dict[str, int]:
+        """Drafts per proposer for the next round, `count` in all; those that are `idle` have nothing to say.
 
         Parts follow `rates` (a proposer that was never tried counts as the best one) above the floor; what is left over
         goes to the largest remainders, ties to the one whose turn it is.
         """
-        names = list(self.accounts)
+        names = [name for name in self.accounts if name not in idle]
+        if not names:
+            return {}
         rates = self.rates()
-        weights = [rates[name] if account.drafts else max(rates.values()) for name, account in self.accounts.items()]
+        best = max(rates[name] for name in names)
+        weights = [rates[name] if self.accounts[name].drafts else best for name in names]
         total = sum(weights)
         exact = [count * (FLOOR / len(names) + (1 - FLOOR) * weight / total) for weight in weights]
         shares = [int(part) for part in exact]

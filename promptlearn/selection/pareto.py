@@ -6,6 +6,7 @@ A prompt is on the front when, on at least one example, no prompt of the pool sc
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import sqrt
 
 Scores = Mapping[str, float]
@@ -50,3 +51,29 @@ def choose_parent(pool: Mapping[str, Scores], incumbent: str, seed: str) -> str:
         spread = sqrt(max(0.0, squares / n - mean**2) / n)
         draws[digest] = 0.0 if digest == incumbent else rng.gauss(mean, spread)
     return max(draws, key=lambda digest: (draws[digest], digest))
+
+
+@dataclass(frozen=True, slots=True)
+class Complement:
+    """A prompt next to another one, on the rows that both have run."""
+
+    digest: str
+    better: int
+    worse: int
+    rows: int
+
+
+def complements(pool: Mapping[str, Scores], of: str) -> list[Complement]:
+    """Prompts that score higher than `of` on some rows, by what the better of both per row would add to `of`.
+
+    The sum of these gains is divided by the number of shared rows and `DOUBT` more, so that one lucky row is little.
+    """
+    own = pool.get(of, {})
+    gains: dict[Complement, float] = {}
+    for digest, scores in pool.items():
+        differences = [score - own[example] for example, score in scores.items() if example in own]
+        better, worse = sum(one > 0 for one in differences), sum(one < 0 for one in differences)
+        if digest != of and better:
+            gain = sum(one for one in differences if one > 0) / (len(differences) + DOUBT)
+            gains[Complement(digest, better, worse, len(differences))] = gain
+    return sorted(gains, key=lambda one: (-gains[one], one.digest))

@@ -209,7 +209,9 @@ def test_resume_refuses_to_go_on_with_another_task(cli: Cli, shop: Path) -> None
 def test_an_estimate_costs_nothing_and_names_what_is_used(cli: Cli, shop: Path, command: tuple[str, ...]) -> None:
     shown = cli(*command)
     assert shown.code == 0
-    assert shown.out.startswith("rows: 46 train, 31 validation, 43 test\njudges: label_set; proposers: rules, demos\n")
+    assert shown.out.startswith(
+        "rows: 46 train, 31 validation, 43 test\njudges: label_set; proposers: rules, demos, merge\n"
+    )
     document = cli(*command, "--json").document
     assert document["rows"] == {"train": 46, "validation": 31, "test": 43}
     assert document["roles"]["task"]["calls"] == [51, 1000]

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_table import HELD_OUT, WRITTEN_WITH, Pairs
 
-from promptlearn.feedback.meaning import likeness, meaning, relate
 from promptlearn.feedback.statements import Group, Statement, doubtful, group
+from promptlearn.meaning import likeness, meaning, relate
 
 
 def statements(*texts: str) -> list[Statement]:

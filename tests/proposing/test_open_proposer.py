@@ -10,7 +10,7 @@ from promptlearn.proposing import PROPOSERS, Proposer, open_proposer
 from promptlearn.proposing.meta import INPUTS, MetaPrompt
 
 MODEL = ScriptedModel(["hello"])
-META_PROMPTS = ("rewrite", "edit")
+META_PROMPTS = ("rewrite", "edit", "merge")
 
 
 @pytest.mark.parametrize("name", PROPOSERS)
@@ -27,7 +27,7 @@ def test_a_proposer_that_writes_needs_a_model() -> None:
 
 
 def test_an_unknown_name_lists_the_possible_ones() -> None:
-    with pytest.raises(ConfigError, match="'magic'; possible: rewrite, edit, rules, demos, prune"):
+    with pytest.raises(ConfigError, match="'magic'; possible: rewrite, edit, rules, demos, prune, merge"):
         open_proposer("magic", model=MODEL)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from promptlearn.selection.credit import Credit
-from promptlearn.selection.pareto import choose_parent, front
+from promptlearn.selection.pareto import Complement, choose_parent, complements, front
 
 
 def test_the_front_keeps_whoever_is_best_somewhere() -> None:
@@ -73,3 +73,22 @@ def test_where_prices_are_known_a_dollar_counts_and_not_a_call() -> None:
     assert rates["rules"] > 2 * rates["rewrite"]
     credit.earned("rules", 0.0, calls=0, usd=None)
     assert credit.table()["per"] == "100 calls"
+
+
+def test_who_has_nothing_to_say_leaves_its_part_to_the_others() -> None:
+    assert Credit(["rules", "demos", "merge"]).share(4, 0, idle=["merge"]) == {"rules": 2, "demos": 2}
+    assert Credit(["merge"]).share(4, 0, idle=["merge"]) == {}
+
+
+def test_a_prompt_that_wins_other_rows_complements_more_than_one_that_is_a_little_better_everywhere() -> None:
+    rows = [str(number) for number in range(40)]
+    pool = {
+        "parent": {row: float(int(row) < 20) for row in rows},
+        "specialist": {row: float(int(row) >= 20) for row in rows},
+        "cousin": {row: float(int(row) < 24) for row in rows},
+        "worse": {row: float(int(row) < 10) for row in rows},
+        "lucky": {"30": 1.0},
+    }
+    found = complements(pool, "parent")
+    assert [one.digest for one in found] == ["specialist", "lucky", "cousin"]
+    assert found[0] == Complement("specialist", better=20, worse=20, rows=40)

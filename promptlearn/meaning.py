@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from promptlearn.feedback.prose import quoted, unquoted
-
 ALIKE = 0.5
 """Cosine from which two wordings have the same subject."""
 _FEWEST = 2
 """Words of a subject below which its values are part of it: `use `x`` and `use `y`` share no subject."""
 
+QUOTES = re.compile(r"`[^`\n]+`|\"[^\"\n]+\"|“[^”\n]+”|‘[^’\n]+’|«[^»\n]+»|(?<!\w)'[^'\n]+'(?!\w)")
+"""What stands in back-ticks or quotation marks."""
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _SPELLED: Mapping[str, str] = {
@@ -104,6 +104,16 @@ def relate(one: Meaning, other: Meaning, alike: float) -> Literal["same", "oppos
     apart = one.values and other.values and one.values.isdisjoint(other.values)
     ends = any(pole != other.poles.get(axis, pole) for axis, pole in one.poles.items())
     return "opposite" if swapped or apart or ends or one.negative != other.negative else "same"
+
+
+def quoted(text: str) -> list[str]:
+    """What stands in back-ticks or quotation marks, without them, in order."""
+    return [match[0][1:-1] for match in QUOTES.finditer(text)]
+
+
+def unquoted(text: str) -> str:
+    """`text` with a blank in the place of everything that stands in back-ticks or quotation marks."""
+    return QUOTES.sub(" ", text)
 
 
 def likeness(subjects: Sequence[str], least: float) -> list[dict[int, float]]:
