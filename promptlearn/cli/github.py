@@ -88,7 +88,7 @@ def pull(
     request = Request(
         check_name(repo), tuple(numbers or ()), parse_since(since), tuple(paths or ()), tuple(labels or ())
     )
-    policy = Policy(frozenset(login.lower().removesuffix("[bot]") for login in allow or ()), bots, forks)
+    policy = Policy.of(allow, bots=bots, forks=forks)
     credentials = find_credentials(address, os.environ, token_env)
     summary, traffic = _pull(address, credentials, request, policy, wait * 60, named_store(store), quiet or as_json)
     _print(summary, traffic, as_json)

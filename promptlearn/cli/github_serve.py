@@ -64,7 +64,7 @@ def serve(
     names = [check_name(repo) for repo in repos or ()]
     address = find_address(base_url, os.environ)
     credentials = find_credentials(address, os.environ, token_env)
-    policy = Policy(frozenset(login.lower().removesuffix("[bot]") for login in allow or ()), bots, forks)
+    policy = Policy.of(allow, bots=bots, forks=forks)
 
     def tell(text: str) -> None:
         if not quiet:

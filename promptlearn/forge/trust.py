@@ -7,7 +7,7 @@ kept with its reason, so that another policy can judge it anew without asking th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -47,6 +47,11 @@ class Policy:
     bots: bool = False
     forks: bool = False
     """Whether comments on pull requests from forks count, by people who may write."""
+
+    @classmethod
+    def of(cls, logins: Iterable[str] | None, *, bots: bool, forks: bool) -> Policy:
+        """`logins` as people write them: in any case, an App's with or without its "[bot]"."""
+        return cls(frozenset(login.lower().removesuffix("[bot]") for login in logins or ()), bots, forks)
 
     @property
     def digest(self) -> str:

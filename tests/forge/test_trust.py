@@ -33,7 +33,7 @@ def said(**changes: Any) -> Comment:
         (said(), "none", Policy(frozenset({"ann"})), ""),
         (said(author=ROBOT), "write", Policy(), "bot"),
         (said(author=ROBOT), "", Policy(bots=True), ""),
-        (said(author=ROBOT), "", Policy(frozenset({"copilot"})), ""),
+        (said(author=ROBOT), "", Policy.of(["Copilot[bot]"], bots=False, forks=False), ""),
         (said(author=Author(kind="deleted")), "", Policy(frozenset({""})), "deleted"),
         (said(fork=True), "write", Policy(), "fork"),
         (said(fork=True), "write", Policy(forks=True), ""),
