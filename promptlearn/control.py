@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlearn.errors import UsageError
 from promptlearn.records import Json, Verdict
+from promptlearn.redaction import redact
 from promptlearn.report import example_detail, locate
 from promptlearn.report.names import find_run
 from promptlearn.steering import CAPS
@@ -63,10 +64,11 @@ def label(
     version: str | int = "best",
     judge: str = "",
 ) -> Verdict:
-    """Keep what a person says about an output: a score from 0 to 1 and why. A later word of theirs replaces it.
+    """Keep what a person says about an output: a score from 0 to 1 and why.
 
-    `judge` names whose question was answered; empty: whether the output is right. Raises `UsageError` for an example
-    that the version was not run on.
+    `judge` names whose question was answered; empty: whether the answer as a whole is right. A later word of theirs to
+    the same question replaces it. Raises `UsageError` for an example that the version was not run on, and for a judge
+    that did not judge it.
     """
     if not 0 <= score <= 1:
         raise UsageError(f"a score is a number from 0 to 1, not {score:g}")
@@ -77,10 +79,13 @@ def label(
     rollout = detail.rollout
     if rollout is None or rollout.error is not None:
         raise UsageError(f"prompt {found.digest[:8]} has no output for example {example}, so there is nothing to label")
-    name = " ".join(who.split())
+    judged = [one.name for one in detail.verdicts]
+    if judge and judge not in judged:
+        raise UsageError(f"no judge {judge} judged this answer: possible are {', '.join(judged) or 'none'}")
+    name, words = " ".join(who.split()), redact(words)
     passed = score >= 1
     verdict = Verdict(
-        name=HUMAN + name,
+        name=HUMAN + (f"{name}@{judge}" if judge else name),
         rollout=rollout.id,
         score=score,
         label="pass" if passed else "fail",
@@ -88,6 +93,7 @@ def label(
         passed=passed,
         kind="human",
         source=name,
+        about=judge,
     )
 
     async def keep() -> None:

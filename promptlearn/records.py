@@ -364,6 +364,8 @@ class Verdict:
     """One for each criterion, where the judge has a list of them."""
     source: str = ""
     """What judged: `name@version` of the judge's file and its model, or a person."""
+    about: str = ""
+    """Of a person's label: the judge whose question it answers; empty: the answer as a whole."""
     usage: Usage = Usage()
     gold: bool = False
     """Judges, but does not steer: in no score and no critique."""

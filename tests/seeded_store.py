@@ -160,7 +160,16 @@ async def improved(store: Store) -> str:
     modes = {"failure_modes": ["exact: wrong label (6)"], "score": 0.4, "parent": BASELINE.digest}
     await store.add_event(run, "critique", {"number": 1, **modes})
     await store.add_event(run, "test", {"rows": 20, "prompts": 2})
-    label = Verdict(f"{HUMAN}ana", f"{BEST.digest}/v1", 0.0, "fail", f"Rude. {SCRIPT}", kind="human", source="ana")
+    label = Verdict(
+        f"{HUMAN}ana@tone",
+        f"{BEST.digest}/v1",
+        0.0,
+        "fail",
+        f"Rude. {SCRIPT}",
+        kind="human",
+        source="ana",
+        about="tone",
+    )
     await store.add_verdicts(run, [label])
     await store.read_test(run, "final")
     await store.finish_run(run, "finished", "rounds", _result("improved", BEST, 0.4, 0.9))

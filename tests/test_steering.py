@@ -201,3 +201,32 @@ def test_a_label_stands_beside_the_judges_and_replaces_none(tmp_path: Path) -> N
         with pytest.raises(UsageError, match="needs the name"):
             control.label(store, run, "v2", 1.0, " ")
         assert after.digest == BEST.digest
+
+
+def test_labels_of_one_person_for_two_judges_stand_beside_each_other(tmp_path: Path) -> None:
+    path, run = seed("improved", tmp_path)
+    with open_store(path) as store:
+        control.label(store, run, "v2", 0.0, "ana", "not that", judge="exact")
+        control.label(store, run, "v2", 1.0, "ana", "polite, my key is sk-abcdefgh12345678", judge="tone")
+        control.label(store, run, "v2", 0.0, "ana", "useless")
+        control.label(store, run, "v2", 1.0, "ana", "well, yes", judge="exact")
+        said = {one.about: (one.score, one.explanation) for one in report.example_detail(store, run, "v2").labels}
+        assert said == {
+            "": (0.0, "useless"),
+            "exact": (1.0, "well, yes"),
+            "tone": (1.0, "polite, my key is [redacted]"),
+        }
+        agreement = {one.name: (one.labelled, one.agreed) for one in report.judges(store, run)}
+        assert agreement == {"exact": (1, 1), "tone": (2, 1)}, "each by its own question, none by the whole"
+        assert "sk-abcdefgh" not in str([*store.requests.items(run), *store.judges.labels()])
+        with pytest.raises(UsageError, match="no judge taste judged this answer: possible are exact, tone"):
+            control.label(store, run, "v2", 1.0, "ana", judge="taste")
+
+
+async def test_a_label_of_the_whole_answer_counts_for_a_judge_that_is_alone(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        run = (await learn(tmp_path, rounds=1)).run_id
+        example = store.reader.examples(run, "test")[0].example.id
+        await asyncio.to_thread(control.label, store, run, example, 1.0, "ana")
+        [judge] = report.judges(store, run)
+        assert (judge.labelled, judge.agreed) in {(1, 0), (1, 1)}

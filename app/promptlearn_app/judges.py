@@ -115,7 +115,7 @@ def _disputes(found: RunReport, version: str, people: bool) -> None:
             for column, verdict in zip(st.columns(2), (row.first, row.second), strict=True):
                 with column:
                     said = verdict.explanation or verdict.label or "no words"
-                    safe.quote(said, f"{judge_name(verdict.name)} · score {words.score(verdict.score)}")
+                    safe.quote(said, f"{judge_name(verdict)} · score {words.score(verdict.score)}")
             if st.button("Open this row", key=f"open-{row.example}-{row.first.name}-{row.second.name}"):
                 st.query_params["example"] = row.example
                 st.rerun()

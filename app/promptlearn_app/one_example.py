@@ -77,13 +77,16 @@ def _verdicts(verdicts: Sequence[Verdict]) -> None:
             said = f"No verdict: {verdict.error.kind}: {verdict.error.message}"
         else:
             said = verdict.explanation or "No words."
-        safe.quote(said, f"{judge_name(verdict.name)} · {_mark(verdict)}")
+        safe.quote(said, f"{judge_name(verdict)} · {_mark(verdict)}")
         if verdict.suggestion:
             safe.quote(verdict.suggestion, "suggests for the prompt")
 
 
-def judge_name(name: str) -> str:
-    return f"{name.removeprefix('human:')} (a person)" if name.startswith("human:") else name
+def judge_name(verdict: Verdict) -> str:
+    """Who speaks: a judge, or a person and to whose question."""
+    if verdict.kind != "human":
+        return verdict.name
+    return f"{verdict.source} (a person), {f'on {verdict.about}' if verdict.about else 'on the whole answer'}"
 
 
 def _mark(verdict: Verdict) -> str:

@@ -121,14 +121,15 @@ def _labels(config: Config, job: Job, path: Path | None, judge: str, run: str) -
     from promptlearn.examine.labels import latest, read_labels, run_labels
     from promptlearn.report import load_run
 
-    name = the_judge(job.panel(job.judge), judge).name
+    panel = job.panel(job.judge)
+    name, alone = the_judge(panel, judge).name, len(panel.members) == 1  # words on an answer as a whole fit no other
     inputs = config.data.inputs
     columns = (
         dict(inputs) if isinstance(inputs, dict) else {column: column for column in inputs or job.dataset.variables}
     )
     found = read_labels(path, job, columns, config.data.expected, name) if path else []
-    found += run_labels(job.store, load_run(job.store, run).id, name) if run else []
-    found = latest([*found, *job.store.judges.labels(name)])
+    found += run_labels(job.store, load_run(job.store, run).id, name, whole=alone) if run else []
+    found = latest([*found, *job.store.judges.labels(name, whole=alone)])
     if not found:
         raise DataError(
             "no labels: name a table with --labels, a run that people have judged with --run, or label outputs in the "

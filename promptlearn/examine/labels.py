@@ -14,6 +14,7 @@ from promptlearn.errors import DataError
 from promptlearn.job import Job
 from promptlearn.judging import Judge, LLMJudge
 from promptlearn.records import Example, Json, Rollout, Verdict, fingerprint
+from promptlearn.redaction import redact
 from promptlearn.store import Store
 from promptlearn.store.judge_rows import HumanLabel
 
@@ -49,7 +50,7 @@ def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str 
                 example,
                 Rollout("human", example.id, str(cells.get("output") or "")),
                 str(cells[label]),
-                str(cells.get(why or "") or ""),
+                redact(str(cells.get(why or "") or "")),
                 str(cells.get("person") or ""),
                 judge,
             )
@@ -59,12 +60,14 @@ def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str 
     return found
 
 
-def run_labels(store: Store, run: str, judge: str) -> list[HumanLabel]:
-    """The verdicts of kind `human` that a run's rollouts have, with what they are about."""
+def run_labels(store: Store, run: str, judge: str, whole: bool = False) -> list[HumanLabel]:
+    """What people said of a run's answers to a judge's question; `whole`: also of answers as a whole."""
+    wanted = {judge, ""} if whole else {judge}
     examples = {row.example.id: row.example for row in store.reader.examples(run, None)}
     found: list[HumanLabel] = []
     for digest in store.reader.candidate_digests(run).values():
-        said = [verdict for verdict in store.reader.verdicts(run, digest, None) if verdict.kind == "human"]
+        kept = store.reader.verdicts(run, digest, None)
+        said = [verdict for verdict in kept if verdict.kind == "human" and verdict.about in wanted]
         rollouts = {row.rollout.id: row.rollout for row in store.reader.rollouts(run, digest, None)} if said else {}
         found += [_from_verdict(verdict, rollouts[verdict.rollout], examples, judge) for verdict in said]
     return found

@@ -39,9 +39,9 @@ def examination_history(store: Store, judge: str, kind: CheckKind) -> list[Judge
     return store.judges.items(kind, judge)
 
 
-def human_labels(store: Store, judge: str | None = None) -> list[HumanLabel]:
-    """What people said, the oldest first; for one judge, with what was said for any."""
-    return store.judges.labels(judge)
+def human_labels(store: Store, judge: str | None = None, whole: bool = False) -> list[HumanLabel]:
+    """What people said, the oldest first; to one judge's question, and with `whole` of answers as a whole."""
+    return store.judges.labels(judge, whole)
 
 
 def _examined(store: Store, judge: str, checks: dict[CheckKind, JudgeCheck]) -> Examined:

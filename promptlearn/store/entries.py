@@ -39,6 +39,7 @@ def verdict_entry(run: str, verdict: Verdict, prompt: str, split: str) -> dict[s
         "body": encode(verdict),
         "prompt": prompt,
         "split": split,
+        "about": verdict.about if verdict.kind == "human" else None,
         **_usage(verdict.usage),
     }
 

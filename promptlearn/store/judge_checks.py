@@ -54,11 +54,11 @@ class JudgeChecks:
         if rows:
             await self._writer.write(upsert(self._dialect, judge_labels), *rows)
 
-    def labels(self, judge: str | None = None) -> list[HumanLabel]:
-        """What people said, the oldest first; with `judge`, what was said about its question or about any."""
+    def labels(self, judge: str | None = None, whole: bool = False) -> list[HumanLabel]:
+        """What people said, the oldest first; with `judge` to its question, `whole` also of answers as a whole."""
         query = select(judge_labels.c.body).order_by(judge_labels.c.at, judge_labels.c.item)
         if judge is not None:
-            query = query.where(judge_labels.c.judge.in_([judge, ""]))
+            query = query.where(judge_labels.c.judge.in_([judge, ""] if whole else [judge]))
         with boundary(self._where, "read"), self._reads.connect() as connection:
             return [decode(HumanLabel, row.body) for row in connection.execute(query)]
 

@@ -37,7 +37,7 @@ class HumanLabel:
     explanation: str = ""
     person: str = ""
     judge: str = ""
-    """The judge whose question the person answered; empty: any."""
+    """The judge whose question the person answered; empty: the answer as a whole."""
     at: str = ""
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from sqlalchemy import func, insert, inspect, select, text
 from sqlalchemy.engine import Connection, Engine
@@ -226,6 +226,55 @@ _REPORTS = (
 )
 
 
+def _label_columns(connection: Connection) -> None:
+    """Which judge a person's label is about, in a column.
+
+    Before, one person's labels for two judges overwrote each other. What was asked for is kept, so each is made anew.
+    """
+    for statement in _LABELS:
+        connection.exec_driver_sql(statement)
+    asked = text("SELECT run, who, body FROM requests WHERE kind = 'label' AND state = 'done' ORDER BY id")
+    latest = {}
+    for row in connection.execute(asked).mappings().all():
+        said = json.loads(row["body"])
+        latest[row["run"], f"{said['version']}/{said['example']}", row["who"], said["judge"]] = said
+    whole = {key[:3] for key in latest if not key[3]}
+    for (run, rollout, who, judge), said in latest.items():
+        _relabel(connection, {"run": run, "rollout": rollout, "old": f"human:{who}"}, judge, said)
+    for run, rollout, who in {key[:3] for key in latest} - whole:
+        gone = {"run": run, "rollout": rollout, "old": f"human:{who}"}
+        connection.execute(text("DELETE FROM verdicts WHERE run = :run AND rollout = :rollout AND judge = :old"), gone)
+
+
+def _relabel(connection: Connection, key: dict[str, str], judge: str, said: dict[str, Any]) -> None:
+    """Write a label with the judge that it is about, beside the one that held the last of them all."""
+    body = connection.execute(text(_LABEL_BODY), key).scalar()
+    if body is None:
+        return
+    score, name = said["score"], f"{key['old']}@{judge}" if judge else key["old"]
+    passed = score >= 1
+    label = json.loads(body) | {"name": name, "score": score, "explanation": said["words"], "about": judge}
+    label |= {"label": "pass" if passed else "fail", "passed": passed}
+    if judge:
+        connection.execute(text(_COPY_LABEL), key | {"name": name})
+    values = {"run": key["run"], "rollout": key["rollout"], "old": name, "score": score, "about": judge}
+    values["body"] = json.dumps(label, ensure_ascii=False, separators=(",", ":"))
+    connection.execute(text(_SET_LABEL), values)
+
+
+_LABEL_BODY = "SELECT body FROM verdicts WHERE run = :run AND rollout = :rollout AND judge = :old"
+_COPY_LABEL = """INSERT INTO verdicts (run, rollout, judge, body, prompt, split)
+    SELECT run, rollout, :name, body, prompt, split FROM verdicts
+    WHERE run = :run AND rollout = :rollout AND judge = :old"""
+_SET_LABEL = """UPDATE verdicts SET score = :score, about = :about, body = :body
+    WHERE run = :run AND rollout = :rollout AND judge = :old"""
+_LABELS = (
+    "ALTER TABLE verdicts ADD COLUMN about TEXT",
+    "UPDATE verdicts SET about = '' WHERE substr(judge, 1, 6) = 'human:'",
+    "CREATE INDEX ix_verdicts_people ON verdicts (run, rollout) WHERE about IS NOT NULL",
+)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _feedback_tables,
@@ -235,6 +284,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _tuning_tables,
     _judge_tables,
     _report_tables,
+    _label_columns,
 )
 
 

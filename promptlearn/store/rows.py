@@ -18,7 +18,7 @@ UNFINISHED: tuple[RunState, ...] = ("running", "interrupted", "budget")
 EVALUATION = "eval/"
 """How the configuration's digest of a run begins that measures a prompt and learns nothing."""
 HUMAN = "human:"
-"""How the name of a verdict begins that a person gave; their name follows."""
+"""How the name of a verdict begins that a person gave; their name follows, then `@` and the judge it is about."""
 TUNING = "tune/"
 """How that of a run begins that trains weights."""
 

@@ -102,8 +102,12 @@ verdicts = Table(
     *_usage(),
     Column("prompt", Text, nullable=False, server_default=""),
     Column("split", Text, nullable=False, server_default=""),
+    Column("about", Text),
     Index("ix_verdicts_sums", "run", "prompt", "split", "judge", "score", *USAGE),
 )
+PEOPLE = verdicts.c.about.is_not(None)
+"""Verdicts that are people's labels: few, and found by an index of their own."""
+Index("ix_verdicts_people", verdicts.c.run, verdicts.c.rollout, sqlite_where=PEOPLE, postgresql_where=PEOPLE)
 
 decisions = Table(
     "decisions",

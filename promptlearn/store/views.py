@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, or_, select
 from sqlalchemy.engine import Engine, Row
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from promptlearn.records import Example, Rollout, Split, Verdict
 from promptlearn.store import schema
 from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
 from promptlearn.store.request_rows import CHANGES, AgreementRow, CellRow, Change, DisputeRow, JudgeRow, TotalRow
-from promptlearn.store.rows import HUMAN, EventRow, ExampleRow, RolloutRow
+from promptlearn.store.rows import EventRow, ExampleRow, RolloutRow
 
 APART = 0.5
 """Scores that differ by this much or more contradict each other."""
+_Columns: TypeAlias = "ReadOnlyColumnCollection[str, Any]"
 _IN = 400
 """Values in one `IN`, at most."""
 
@@ -162,12 +164,11 @@ class Views:
         """
         first, second = schema.verdicts.alias("a"), schema.verdicts.alias("b")
         a, b = first.c, second.c
-        labelled = b.judge.startswith(HUMAN)
-        order = labelled if people else and_(~labelled, b.judge > a.judge)
+        order = _answers(a, b) if people else and_(b.about.is_(None), b.judge > a.judge)
         query = (
             select(a.body.label("first"), b.body.label("second"))
             .select_from(first.join(second, and_(b.run == a.run, b.rollout == a.rollout)))
-            .where(a.run == run, a.prompt == prompt, b.prompt == prompt, ~a.judge.startswith(HUMAN), order)
+            .where(a.run == run, a.prompt == prompt, b.prompt == prompt, a.about.is_(None), order)
             .where(func.abs(a.score - b.score) >= APART)
             .order_by(a.rollout, a.judge, b.judge)
         )
@@ -178,14 +179,17 @@ class Views:
         return found
 
     def agreement(self, run: str) -> list[AgreementRow]:
-        """How often each judge says what people say."""
+        """How often each judge says what people say who answered its question.
+
+        A label of the answer as a whole is held against the judge of that answer where there is only one.
+        """
         judged, labelled = schema.verdicts.alias("a"), schema.verdicts.alias("b")
         a, b = judged.c, labelled.c
         close = func.sum(case((func.abs(a.score - b.score) < APART, 1), else_=0)).label("agreed")
         query = (
             select(a.judge, func.count().label("pairs"), close)
             .select_from(labelled.join(judged, and_(a.run == b.run, a.rollout == b.rollout)))
-            .where(b.run == run, b.judge.startswith(HUMAN), ~a.judge.startswith(HUMAN))
+            .where(b.run == run, _answers(a, b), a.about.is_(None))
             .where(a.score.is_not(None), b.score.is_not(None))
         )
         rows = self._all(query.group_by(a.judge).order_by(a.judge))
@@ -212,6 +216,18 @@ class Views:
     def _all(self, query: Select[Any]) -> Sequence[Row[Any]]:
         with boundary(self._where, "read"), self._engine.connect() as connection:
             return connection.execute(query).all()
+
+
+def _answers(judged: _Columns, labelled: _Columns) -> ColumnElement[bool]:
+    """Whether a person's label answers the question that a judge answered: the judge's own, or the only one."""
+    others = schema.verdicts.alias("other").c
+    other = exists().where(
+        others.run == judged.run,
+        others.rollout == judged.rollout,
+        others.about.is_(None),
+        others.judge != judged.judge,
+    )
+    return and_(labelled.about.is_not(None), or_(labelled.about == judged.judge, and_(labelled.about == "", ~other)))
 
 
 def _change_rows(run: str, old: str, new: str, split: Split | None, contains: str = "") -> Select[Any]:

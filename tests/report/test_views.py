@@ -120,7 +120,7 @@ def test_one_example_with_everything_that_was_said(store: Store, run: str) -> No
     assert found.rollout is not None
     assert found.rollout.turns[0].tool_calls[0].name == "find_parcel"
     assert [(verdict.name, verdict.score) for verdict in found.verdicts] == [("exact", 1.0), ("tone", 1.0)]
-    assert [(label.name, label.score, label.kind) for label in found.labels] == [("human:ana", 0.0, "human")]
+    assert [(label.name, label.score, label.kind) for label in found.labels] == [("human:ana@tone", 0.0, "human")]
     assert [attempt.number for attempt in found.history] == [0, 1, 2, 3]
     assert found.score == 1.0, "a person's label is no part of what the judges gave"
     with pytest.raises(UsageError, match="has no example 'nope'"):
@@ -148,8 +148,8 @@ def test_failures_and_what_answered_them(store: Store, run: str) -> None:
 
 def test_judges_beside_each_other_and_beside_people(store: Store, run: str) -> None:
     exact, tone = report.judges(store, run)
-    assert (exact.name, exact.errors, exact.labelled, exact.agreement) == ("exact", 0, 1, 0.0)
-    assert (tone.name, tone.errors) == ("tone", 10)
+    assert (exact.name, exact.errors, exact.labelled, exact.agreement) == ("exact", 0, 0, None)
+    assert (tone.name, tone.errors, tone.labelled, tone.agreement) == ("tone", 10, 1, 0.0)
     unjudged = report.judge_errors(store, run, "tone")
     assert {verdict.error.kind for verdict in unjudged if verdict.error} == {"unparseable"}
     apart = report.disagreements(store, run, "baseline")
@@ -157,8 +157,7 @@ def test_judges_beside_each_other_and_beside_people(store: Store, run: str) -> N
     assert all(abs((one.first.score or 0) - (one.second.score or 0)) >= 0.5 for one in apart)
     people = report.disagreements(store, run, with_people=True)
     assert {(one.first.name, one.second.name, one.example) for one in people} == {
-        ("exact", "human:ana", "v1"),
-        ("tone", "human:ana", "v1"),
+        ("tone", "human:ana@tone", "v1"),
     }
 
 

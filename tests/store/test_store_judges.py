@@ -33,6 +33,12 @@ async def test_the_latest_word_on_an_output_counts(tmp_path: Path) -> None:
     with open_store(tmp_path / "store.db") as store:
         await store.judges.label([label("fitting"), label("unfitting", output="Other."), label("pass", judge="")])
         await store.judges.label([label("unfitting")])
-        assert sorted(one.label for one in human_labels(store, "tone")) == ["pass", "unfitting", "unfitting"]
-        assert [one.label for one in human_labels(store, "format")] == ["pass"]
+        assert [one.label for one in human_labels(store, "tone")] == ["unfitting", "unfitting"]
+        assert sorted(one.label for one in human_labels(store, "tone", whole=True)) == [
+            "pass",
+            "unfitting",
+            "unfitting",
+        ]
+        assert human_labels(store, "format") == []
+        assert [one.label for one in human_labels(store, "format", whole=True)] == ["pass"]
         assert all(one.at for one in human_labels(store))

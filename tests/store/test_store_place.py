@@ -1,5 +1,6 @@
 """Where a store is, who may read it, and what is refused."""
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -127,7 +128,7 @@ def test_an_old_store_still_opens_and_is_taken_forward(tmp_path: Path) -> None:
             range(1, len(MIGRATIONS) + 2)
         )
     engine.dispose()
-    with pytest.raises(StoreError, match=r"has version \d and this promptlearn knows versions up to \d: upgrade"):
+    with pytest.raises(StoreError, match=r"has version \d+ and this promptlearn knows versions up to \d+: upgrade"):
         open_store(tmp_path / "store.db")
 
 
@@ -170,6 +171,36 @@ def test_an_old_store_s_rows_are_added_up(tmp_path: Path) -> None:
     with open_store(tmp_path / "store.db") as store:
         assert store.reader.failures("r") == [FailedRow("p", "test", 2500, 0, sums)]
         assert store.reader.scores("r") == [ScoreRow("p", "test", "exact", 1.0, 2500, 0, replace(sums, cost_usd=None))]
+
+
+def test_labels_that_overwrote_each_other_are_told_apart(tmp_path: Path) -> None:
+    """Of before a label named the judge that it is about."""
+    place = find_place(tmp_path / "store.db")
+    engine = connect(place.url)
+    migrate(engine, str(place), MIGRATIONS[:8])
+    last = Verdict("human:ana", "p/e", 1.0, "pass", "polite", passed=True, kind="human", source="ana")
+    asked = [("ana", "exact", 0.0, "no"), ("ana", "tone", 1.0, "polite"), ("ben", "", 0.5, "so so")]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO runs VALUES ('r', '', 'd', '{}', 'finished', '', '{}', 0, '{}', 0)")
+        for verdict in (last, replace(last, name="human:ben", score=0.5, source="ben")):
+            connection.exec_driver_sql(
+                "INSERT INTO verdicts (run, rollout, judge, score, body) VALUES ('r', 'p/e', ?, 1, ?)",
+                (verdict.name, encode(verdict)),
+            )
+        for number, (who, judge, score, words) in enumerate(asked):
+            body = {"version": "p", "example": "e", "score": score, "words": words, "judge": judge}
+            connection.exec_driver_sql(
+                "INSERT INTO requests VALUES (?, 'r', 'label', ?, '', ?, 'done', '', '')",
+                (str(number), who, json.dumps(body)),
+            )
+    engine.dispose()
+    with open_store(tmp_path / "store.db") as store:
+        found = [(one.name, one.about, one.score, one.passed, one.explanation) for one in store.reader.verdicts("r")]
+    assert found == [
+        ("human:ana@exact", "exact", 0.0, False, "no"),
+        ("human:ana@tone", "tone", 1.0, True, "polite"),
+        ("human:ben", "", 0.5, False, "so so"),
+    ]
 
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
