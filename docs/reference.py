@@ -32,6 +32,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("models.….batch", config.BatchConfig, "`true`, or an object:"),
     ("judges", config.JudgeConfig, "A list of names or objects; [what there is](../judges/README.md)."),
     ("scoring", config.ScoringConfig, ""),
+    ("objectives", config.ObjectiveConfig, ""),
     ("contract", config.ContractConfig, ""),
     ("program", config.ProgramConfig, ""),
     ("program.limits", config.ProcessLimitsConfig, ""),

@@ -17,7 +17,7 @@ from uuid import uuid4
 from pydantic import ValidationError
 
 from promptlearn.assembly import default_judge, known_secrets, open_role
-from promptlearn.config import JudgeConfig, ModelConfig, ScoringConfig, SearchConfig
+from promptlearn.config import JudgeConfig, ModelConfig, ObjectiveConfig, ScoringConfig, SearchConfig, in_order
 from promptlearn.dataset import Dataset, load_dataset
 from promptlearn.dataset.rows import Source
 from promptlearn.errors import ConfigError
@@ -64,6 +64,7 @@ async def aoptimize(
     budget: Budget | None = None,
     limits: Mapping[Role, Limits] | None = None,
     scoring: ScoringConfig | None = None,
+    objectives: Sequence[str | ObjectiveConfig] = (),
     store: str | Path | None = None,
     observer: Observer = nobody,
     **search: Any,
@@ -72,9 +73,10 @@ async def aoptimize(
 
     `inputs`, `expected` and `group` name columns where `data` is not a Dataset yet. `search` takes the keys of the
     configuration's `search` section, such as `rounds=4` or `seed=1`; `limits` says how fast each role's model may be
-    asked, and when a slow call is asked again; `scoring` how verdicts become one score. The result's `prompt` is the
-    one to ship: `decision` says whether it is proven to be better. Runs are kept in `store` (by default
-    .promptlearn/store.db in the working directory); the same call goes on where a killed one stopped.
+    asked, and when a slow call is asked again; `scoring` how verdicts become one score, and `objectives` what counts
+    beside it (`["cost"]`: of prompts that are no worse, the cheaper). The result's `prompt` is the one to ship:
+    `decision` says whether it is proven to be better. Runs are kept in `store` (by default .promptlearn/store.db in the
+    working directory); the same call goes on where a killed one stopped.
 
     Raises PromptlearnError: UsageError for what the caller can mend, BudgetSpent, TooManyErrors, ModelError.
     """
@@ -91,6 +93,7 @@ async def aoptimize(
         budget=budget,
         limits=limits,
         scoring=scoring,
+        objectives=objectives,
         store=store,
         search=search,
     )
@@ -189,6 +192,7 @@ def _job(
     meta: ModelSource | None = None,
     reviews: Sequence[Review] = (),
     proposers: Sequence[Proposer | str] = (),
+    objectives: Sequence[str | ObjectiveConfig] = (),
 ) -> Job:
     settings = _settings(search)
     dataset = data if isinstance(data, Dataset) else load_dataset(data, **columns)
@@ -209,6 +213,7 @@ def _job(
         proposers=tuple(proposers),
         search=settings,
         scoring=scoring or ScoringConfig(),
+        objectives=_objectives(objectives),
         budget=budget or Budget(),
         limits=limits or {},
         folder=Path.cwd(),
@@ -228,6 +233,14 @@ def _settings(search: Mapping[str, Any]) -> SearchConfig:
         problem = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in problem["loc"])
         raise ConfigError(f"`{key}`: {problem['msg']}, not {problem['input']!r:.60}") from None
+
+
+def _objectives(named: Sequence[str | ObjectiveConfig]) -> tuple[ObjectiveConfig, ...]:
+    made = [one if isinstance(one, ObjectiveConfig) else ObjectiveConfig(name=one) for one in named]
+    try:
+        return in_order(made) if made else ()
+    except ValueError as error:
+        raise ConfigError(f"objectives: {error}") from None
 
 
 def _prompt_file(prompt: PromptSource) -> PromptFile | None:

@@ -21,6 +21,7 @@ from promptlearn.config import (
     PromptConfig,
     ReviewsConfig,
     RoleBudgetConfig,
+    in_order,
 )
 from promptlearn.dataset import Dataset, load_dataset
 from promptlearn.errors import ConfigError
@@ -104,6 +105,7 @@ def assemble(
         scope=scope,
         proposers=proposers,
         scoring=config.scoring,
+        objectives=in_order(config.objectives) if config.objectives else (),
         search=config.search,
         budget=_budget(config.budget),
         limits=_limits(config),

@@ -11,7 +11,7 @@ from typing import Literal
 
 from promptlearn.errors import UsageError
 from promptlearn.records import Json
-from promptlearn.report import CostPoint, ScorePoint
+from promptlearn.report import CostPoint, ScorePoint, Tradeoffs
 
 Theme = Literal["light", "dark"]
 SCHEMA = "https://vega.github.io/schema/vega-lite/v5.json"
@@ -101,6 +101,51 @@ def cost_chart(curves: dict[str, Sequence[CostPoint]], theme: Theme = "light") -
             "color": {"field": "run", "type": "nominal", "scale": colours, "legend": {"title": None, "orient": "top"}},
             "strokeDash": {"field": "run", "type": "nominal", "legend": None},
         },
+    }
+
+
+def tradeoff_chart(found: Tradeoffs, theme: Theme = "light") -> dict[str, Json] | None:
+    """The first objective over the second, prompts of the front marked; None where the second is not known."""
+    names = [one.name for one in found.objectives[:2]]
+    values = [
+        {"x": other.mean, "y": lead.mean, "front": "front" if one.on_front else "beaten", "prompt": f"#{one.number}"}
+        for one in found.standings
+        for lead, other in [one.figures[:2]]
+        if lead.mean is not None and other.mean is not None
+    ]
+    if len(names) < 2 or not values:
+        return None
+    kinds, looks = ["front", "beaten"], [(GREEN, "circle"), (GREY, "cross")]
+    scale = {"type": "quantitative", "scale": {"zero": False}}
+    marked = {
+        "x": {"field": "x", "title": names[1], **scale},
+        "y": {"field": "y", "title": names[0], **scale},
+    }
+    return _chart(theme) | {
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
+                "encoding": {
+                    **marked,
+                    "color": {
+                        "field": "front",
+                        "type": "nominal",
+                        "scale": {"domain": kinds, "range": [colour for colour, _ in looks]},
+                        "legend": {"title": None, "orient": "top"},
+                    },
+                    "shape": {
+                        "field": "front",
+                        "type": "nominal",
+                        "scale": {"domain": kinds, "range": [shape for _, shape in looks]},
+                    },
+                },
+            },
+            {
+                "mark": {"type": "text", "align": "left", "dx": 7, "color": _INK[theme][0]},
+                "encoding": {**marked, "text": {"field": "prompt"}},
+            },
+        ],
     }
 
 

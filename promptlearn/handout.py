@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from promptlearn.errors import UsageError
 from promptlearn.records import Json
 from promptlearn.redaction import redact
-from promptlearn.report import Overview, Part, diff, matrix, overview, parts
+from promptlearn.report import Overview, Part, Standing, Tradeoffs, diff, matrix, overview, parts, tradeoffs
 from promptlearn.report.run import load_run
+from promptlearn.report.tradeoffs import as_document as tradeoffs_document
+from promptlearn.report.tradeoffs import as_figure, headings, test_lines
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -46,6 +48,8 @@ class Handout:
     worse: tuple[str, ...]
     """Test examples that got worse, in one line each; `worse_count` counts them all."""
     worse_count: int
+    tradeoffs: Tradeoffs
+    """Prompts by several objectives."""
 
     @property
     def headline(self) -> str:
@@ -89,6 +93,7 @@ def handout(store: Store, which: str = "latest") -> Handout:
         diff(store, found.id),
         tuple(f"{row.example[:12]}  {row.preview}" for row in page.rows),
         page.counts["regressed"],
+        tradeoffs(store, found.id),
     )
 
 
@@ -105,6 +110,7 @@ def as_html(handout: Handout) -> str:
         _html_parts(handout.parts),
         f"<h2>Got worse on the test rows: {handout.worse_count}</h2>",
         "<ul>" + "".join(f"<li>{_html(line)}</li>" for line in handout.worse) + "</ul>" if handout.worse else "",
+        *_html_tradeoffs(handout.tradeoffs),
         "<h2>Changes to the prompt</h2>",
         f"<pre>{_html(handout.diff) or 'none'}</pre>",
         "<h2>Do it again</h2>",
@@ -139,6 +145,7 @@ def as_markdown(handout: Handout) -> str:
         "",
         *(f"* {_md(line)}" for line in handout.worse),
         "",
+        *_md_tradeoffs(handout.tradeoffs),
         "### Changes to the prompt",
         "",
         f"{fence}diff",
@@ -163,6 +170,7 @@ def as_document(handout: Handout) -> dict[str, Json]:
         "cost_usd": handout.overview.cost_usd,
         "parts": [asdict(one) for one in handout.parts],
         "worse": handout.worse_count,
+        "tradeoffs": tradeoffs_document(handout.tradeoffs),
         "diff": redact(handout.diff),
         "again": handout.again,
     }
@@ -176,6 +184,50 @@ def _html_parts(found: Sequence[Part]) -> str:
         for one in found
     ]
     return "<table><tr><th>kind</th><th>text</th><th>from</th><th>worth</th></tr>" + "".join(rows) + "</table>"
+
+
+def _standing(one: Standing) -> list[str]:
+    """One prompt of the table of trade-offs, cell by cell."""
+    who = one.proposer if one.role in ("", one.proposer) else f"{one.proposer} ({one.role})"
+    return ["front" if one.on_front else "", f"{one.number}: {who}", *map(as_figure, one.figures)]
+
+
+def _told(found: Tradeoffs) -> str:
+    """What the table of trade-offs shows, and what not."""
+    left = f"; {found.incomplete} prompts ran on fewer, and are left out" if found.incomplete else ""
+    return (
+        f"Means over {found.rows} validation rows, with 95 % intervals{left}. Front: no other prompt beats it by all."
+    )
+
+
+def _html_tradeoffs(found: Tradeoffs) -> list[str]:
+    """Nothing where there is only one prompt to show."""
+    from promptlearn.charts import as_svg, tradeoff_chart
+
+    if len(found.standings) < 2:
+        return []
+    heads = "".join(f"<th>{escape(name)}</th>" for name in ("", "prompt", *headings(found.objectives)))
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in _standing(one)) + "</tr>" for one in found.standings
+    )
+    chart = tradeoff_chart(found)
+    return [
+        "<h2>Trade-offs</h2>",
+        f"<p>{escape(_told(found))}</p>",
+        as_svg(chart) if chart else "",
+        f"<table><tr>{heads}</tr>{rows}</table>",
+        "".join(f"<p>Test: {_html(line)}</p>" for line in test_lines(found)),
+    ]
+
+
+def _md_tradeoffs(found: Tradeoffs) -> list[str]:
+    if len(found.standings) < 2:
+        return []
+    heads = ["", "prompt", *(_md(name) for name in headings(found.objectives))]
+    rows = [f"| {' | '.join(_md(cell) for cell in _standing(one))} |" for one in found.standings]
+    table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
+    tested = [f"* test: {_md(line)}" for line in test_lines(found)]
+    return ["### Trade-offs", "", _told(found), "", *table, "", *tested, *([""] if tested else [])]
 
 
 def _origins(part: Part) -> str:

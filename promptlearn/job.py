@@ -18,7 +18,7 @@ from pathlib import Path
 from promptlearn import __version__
 from promptlearn.alarms import find_alarms
 from promptlearn.attempts import counts_itself
-from promptlearn.config import JudgeConfig, ScoringConfig, SearchConfig
+from promptlearn.config import QUALITY, JudgeConfig, ObjectiveConfig, ScoringConfig, SearchConfig
 from promptlearn.dataset import Dataset, find_leaks
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
@@ -31,10 +31,11 @@ from promptlearn.models.batch import BatchModel
 from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer import Optimizer, Search
 from promptlearn.optimizer.allowance import Allowance, spare_rows
+from promptlearn.optimizer.choosing import Chooser, Known
 from promptlearn.optimizer.guarding import Guarding, Standing, adopted, review_guards
 from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
-from promptlearn.proof import Proof, above_noise, measure, prove
+from promptlearn.proof import Proof, above_noise, measure, prove, weigh
 from promptlearn.proposing import PROPOSERS, open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
@@ -42,6 +43,7 @@ from promptlearn.result import Alarm, Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Pool, Slots, Spare
+from promptlearn.selection.objectives import MEASURES
 from promptlearn.steering import Steering, budget_of
 from promptlearn.store import Store
 from promptlearn.store.rows import EVALUATION, RunState
@@ -84,6 +86,8 @@ class Job:
     proposers: tuple[Proposer | str, ...] = ()
     """Empty: all that can work."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    objectives: tuple[ObjectiveConfig, ...] = ()
+    """In their order, with quality among them; empty: quality alone."""
     search: SearchConfig = field(default_factory=SearchConfig)
     budget: Budget = field(default_factory=Budget)
     limits: Mapping[Role, Limits] = field(default_factory=dict)
@@ -119,6 +123,8 @@ class Job:
         unused = [review.id for review in self.reviews if review not in usable(self.reviews)]
         if unused:
             found.append(f"{len(unused)} reviews are not approved or not by trusted authors, and not used")
+        if any(one.name == "cost" for one in self.objectives) and self.task.price is None:
+            found.append(f"cost is an objective, and nobody knows the price of {self.task.name}: it decides nothing")
         return (*found, *(self.program.warnings if self.program else ()))
 
     def digest(self) -> str:
@@ -133,6 +139,7 @@ class Job:
         scoring = self.scoring.model_dump(mode="json")
         parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, scoring, proposers, search, reviews]
         parts += [[guard.id, *guard.examples] for guard in self.guards]
+        parts += [one.model_dump(mode="json") for one in self.objectives]
         return fingerprint([*parts, *([self.program.identity] if self.program else [])])
 
     def models(self) -> dict[Role, Model]:
@@ -146,13 +153,24 @@ class Job:
         """
         self._check_caps()
         self._check_prices()
-        self.panel(self.judge).check(self.dataset.examples)
+        panel = self.panel(self.judge)
+        panel.check(self.dataset.examples)
+        self._check_objectives(panel)
         if learns and self.search.rounds:
             self._check_search()
 
     def panel(self, model: Model | None) -> Panel:
         """The judges, opened; those that are language models ask `model`."""
         return Panel([_member(spec, self, model) for spec in self.judges], self.scoring.all_pass)
+
+    def _check_objectives(self, panel: Panel) -> None:
+        judges = [member.judge.name for member in panel.members if not member.gold]
+        known = [QUALITY, *MEASURES, *judges]
+        for one in self.objectives:
+            if one.name not in known:
+                gold = any(member.judge.name == one.name for member in panel.members)
+                why = "that judge is gold, and steers nothing" if gold else f"possible: {', '.join(known)}"
+                raise ConfigError(f"objectives: {one.name!r} can not be one; {why}")
 
     def _check_prices(self) -> None:
         capped = [role for role, cap in self.budget.roles.items() if self.budget.usd is None and cap.usd is not None]
@@ -343,7 +361,7 @@ async def run_job(
     digest = job.digest()
     known = job.store.unfinished_run(digest)
     if known is None:
-        run = await job.store.start_run(job.described or {}, digest, versions(), job.search.seed)
+        run = await job.store.start_run(job.described or _described(job), digest, versions(), job.search.seed)
     else:
         run = known
     with job.store.lock_run(run):
@@ -369,6 +387,11 @@ async def run_job(
         return result
 
 
+def _described(job: Job) -> Json:
+    """What reports need to know of a job that was made in Python."""
+    return {"objectives": [one.model_dump(mode="json") for one in job.objectives]} if job.objectives else {}
+
+
 async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float) -> RunResult:
     job, ledger, log = bench.job, bench.ledger, bench.log
     warnings = job.warnings
@@ -391,6 +414,9 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
         prompts = 1 if search.incumbent.digest == job.prompt.digest else 2
         await log.event("test", rows=len(job.dataset.test), prompts=prompts)
     proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
+    if search.incumbent.digest != job.prompt.digest and job.dataset.test:
+        proof = weigh(proof, job.objectives)
+        warnings += tuple(f"not proven, because on the test rows {words}" for words in proof.broken)
     proof, noise = await above_noise(proof, bench.panel, job.scoring.noise_rows, job.scoring.noise_repeats)
     if noise is not None:
         await log.event("noise", **noise)
@@ -419,6 +445,7 @@ async def _look(bench: Bench, allowance: Allowance) -> tuple[Search, Sequence[St
             job.search,
             usable(job.reviews),
             bench.guarding,
+            job.objectives,
         )
         return await optimizer.learn(), optimizer.standings
     from promptlearn.optimizer.dspy_search import Task, learn_with
@@ -437,7 +464,11 @@ async def _look(bench: Bench, allowance: Allowance) -> tuple[Search, Sequence[St
     )
     if isinstance(job.program, DspyProgram):
         task = replace(task, sections=job.program.predictors, demonstrations=job.program.takes_demonstrations)
-    return await learn_with(job.search.optimizer, task), ()
+    search = await learn_with(job.search.optimizer, task)
+    if job.objectives:
+        baseline, known = Candidate(job.prompt, (), "baseline"), Known(search, bench.evaluator)
+        await Chooser(search, baseline, job.objectives, job.dataset.validation, known, None, bench.log).choose(False)
+    return search, ()
 
 
 def _needs(job: Job) -> str:
@@ -482,6 +513,7 @@ def _result(
         warnings=warnings,
         alarms=alarms,
         noise=noise,
+        objectives=proof.objectives,
         test_reads=reads,
     )
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from promptlearn.config import QUALITY, ObjectiveConfig
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Panel
 from promptlearn.judging.noise import Judged, measure_noise
+from promptlearn.objectives import board_of_rows
 from promptlearn.records import Example, Json, Prompt
-from promptlearn.result import Conclusion, Difference, Measure
+from promptlearn.result import Conclusion, Difference, Measure, ObjectiveResult
+from promptlearn.selection.objectives import better, broken, compare, mean, worse
 from promptlearn.selection.stats import mean_interval, paired_test
 
 LEVEL = 0.05
@@ -31,6 +34,10 @@ class Proof:
     """The baseline's rows, in the order of the examples."""
     after: tuple[Row, ...] = ()
     """The challenger's."""
+    objectives: tuple[ObjectiveResult, ...] = ()
+    """Where the configuration has some."""
+    broken: tuple[str, ...] = ()
+    """Bounds of theirs that the challenger does not keep."""
 
 
 async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], evaluator: Evaluator) -> Proof:
@@ -57,6 +64,38 @@ async def prove(baseline: Prompt, challenger: Prompt, test: Sequence[Example], e
     return Proof(conclusion, measure(before), measure(after), delta, tuple(before), tuple(after))
 
 
+def weigh(proof: Proof, objectives: Sequence[ObjectiveConfig]) -> Proof:
+    """The proof by several objectives: the first has to be proven better, and the bounds of all have to be kept.
+
+    Without any, the same proof: quality alone.
+    """
+    if not objectives:
+        return proof
+    lead = objectives[0]
+    old, new = (board_of_rows(objectives, rows) for rows in (proof.before, proof.after))
+    tests = {one.name: compare(one, new[one.name], old[one.name]) for one in objectives}
+    results = tuple(
+        ObjectiveResult(
+            one.name,
+            "higher" if one.sign > 0 else "lower",
+            mean(one.name, old[one.name].values()),
+            mean(one.name, new[one.name].values()),
+            Difference(test.difference, test.ci95, test.p_value, test.test, test.n) if test else None,
+            "unknown" if test is None else "better" if better(one, test) else "worse" if worse(one, test) else "equal",
+        )
+        for one in objectives
+        for test in [tests[one.name]]
+    )
+    lost = tuple(broken(objectives, new, old))
+    conclusion = proof.conclusion
+    if lead.name != QUALITY:
+        test = tests[lead.name]
+        conclusion = "improved" if better(lead, test) else "regressed" if worse(lead, test) else "not_proven"
+    if lost and conclusion == "improved":
+        conclusion = "not_proven"
+    return replace(proof, conclusion=conclusion, objectives=results, broken=lost)
+
+
 async def above_noise(proof: Proof, panel: Panel, rows: int, repeats: int) -> tuple[Proof, dict[str, Json] | None]:
     """The proof, `not_proven` where the judges' mood alone may have made the difference (invariant 7).
 
@@ -64,7 +103,8 @@ async def above_noise(proof: Proof, panel: Panel, rows: int, repeats: int) -> tu
     in turn are judged `repeats` times each. Also what came of it, or None where nothing was measured: deterministic
     judges cost nothing more. Raises what concerns the whole run.
     """
-    if proof.conclusion != "improved" or not panel.stochastic or not rows:
+    by_quality = not proof.objectives or proof.objectives[0].name == QUALITY
+    if proof.conclusion != "improved" or not by_quality or not panel.stochastic or not rows:
         return proof, None
     sample = [row for pair in zip(proof.before, proof.after, strict=True) for row in pair if row.score is not None]
     judged = [Judged(row.example, row.rollout, row.verdicts) for row in sample[:rows]]

@@ -459,7 +459,7 @@ class Decision:
 
     candidate: str
     incumbent: str
-    stage: Literal["contract", "gate", "race", "guard", "prune"]
+    stage: Literal["contract", "gate", "race", "guard", "prune", "objective"]
     outcome: Literal["accepted", "rejected", "undecided"]
     reason: str
     pairs: int = 0

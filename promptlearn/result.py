@@ -37,6 +37,22 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectiveResult:
+    """One objective on the test split."""
+
+    name: str
+    better: Literal["higher", "lower"]
+    baseline: float | None
+    """Mean; None: not known."""
+    challenger: float | None
+    """Of the prompt that was proven or not."""
+    delta: Difference | None
+    """Challenger minus baseline, paired, in the objective's own unit."""
+    verdict: Literal["better", "worse", "equal", "unknown"]
+    """By the paired test (two-sided, 5 %)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Alarm:
     """A sign that a prompt may please its judges and nobody else. Decides nothing."""
 
@@ -83,6 +99,8 @@ class RunResult:
     noise: Json = None
     """What judging some answers again has shown (`judging.noise`), with the `floor` of this test split's difference;
     None where no judge wavers or no difference seemed proven."""
+    objectives: tuple[ObjectiveResult, ...] = ()
+    """Where the configuration has some: the challenger beside the baseline by each, on the test split."""
     test_reads: int = 1
     """How often this run has read the test split; more than one means that the figures are no longer untouched."""
     spent: Mapping[Role, Charge] = field(default_factory=dict)
@@ -99,13 +117,7 @@ class RunResult:
             "decision": self.decision,
             "baseline": {"digest": self.baseline_digest, "test": _measure(self.baseline)},
             "best": {"digest": self.best_digest, "path": self.best_path, "test": _measure(self.best)},
-            "delta": {
-                "score": self.delta.score,
-                "ci95": [self.delta.ci95.low, self.delta.ci95.high],
-                "p_value": self.delta.p_value,
-                "test": self.delta.test,
-                "n": self.delta.n,
-            },
+            "delta": _difference(self.delta),
             "usage": {role: {key: getattr(usage, key) for key in usage_keys} for role, usage in self.usage.items()},
             "spent": {role: asdict(charge) for role, charge in self.spent.items()},
             "candidates": asdict(self.candidates),
@@ -113,9 +125,22 @@ class RunResult:
             "test_reads": self.test_reads,
             "warnings": list(self.warnings),
             "noise": self.noise,
+            "objectives": [
+                {**asdict(one), "delta": _difference(one.delta) if one.delta else None} for one in self.objectives
+            ],
             "alarms": [asdict(alarm) for alarm in self.alarms],
             "wall_s": round(self.wall_s, 3),
         }
+
+
+def _difference(delta: Difference) -> dict[str, Json]:
+    return {
+        "score": delta.score,
+        "ci95": [delta.ci95.low, delta.ci95.high],
+        "p_value": delta.p_value,
+        "test": delta.test,
+        "n": delta.n,
+    }
 
 
 def _measure(measure: Measure) -> dict[str, Json]:

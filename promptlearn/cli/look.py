@@ -76,6 +76,10 @@ def show(
     failures: Annotated[
         bool, typer.Option("--failures", help="How it fails on the train rows, the dearest kind of mistake first.")
     ] = False,
+    pareto: Annotated[
+        bool,
+        typer.Option("--pareto", help="Its prompts by quality, cost, latency and length, and those no other beats."),
+    ] = False,
     examples: Annotated[bool, typer.Option("--examples", help="Its rows, with the judges' words.")] = False,
     split: Annotated[
         Literal["train", "validation", "test"] | None, typer.Option(help="With --examples: rows of one split only.")
@@ -86,13 +90,16 @@ def show(
     """Show a run: its candidates and decisions, and what each proposer earned.
 
     Or one prompt of it: with --prompt its text, with --rules what each part is worth, with --failures how it fails,
-    with --examples its rows.
+    with --examples its rows. With --pareto all prompts by each objective.
     """
+    from promptlearn.cli.tradeoffs import show_tradeoffs
     from promptlearn.errors import UsageError
     from promptlearn.report import load_run
 
-    if prompt + rules + failures + examples > 1:
-        raise UsageError("--prompt, --rules, --failures and --examples each print something else; give one of them")
+    if prompt + rules + failures + examples + pareto > 1:
+        raise UsageError(
+            "--prompt, --rules, --failures, --examples and --pareto each print something else; give one of them"
+        )
     if (version != "best" and not (prompt or rules or failures or examples)) or (split and not examples):
         raise UsageError("--version goes with --prompt, --rules, --failures or --examples, and --split with --examples")
 
@@ -103,6 +110,8 @@ def show(
             _show_rules(found, which, version, as_json)
         elif failures:
             _show_failures(found, which, version, as_json)
+        elif pareto:
+            show_tradeoffs(found, which, as_json)
         elif examples:
             _show_examples(found, which, version, split, as_json)
         else:
@@ -221,7 +230,7 @@ def _show_run(report: RunReport, as_json: bool) -> None:
     if len(judges) > 1:
         say(f"scores: {' / '.join(judges)}")
     _show_earnings(report)
-    more = f"promptlearn show {summary.id} --rules   (or --failures, --examples, --prompt)"
+    more = f"promptlearn show {summary.id} --rules   (or --failures, --pareto, --examples, --prompt)"
     say(f"more: {more}, promptlearn diff {summary.id}")
 
 

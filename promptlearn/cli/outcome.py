@@ -60,6 +60,9 @@ def _scores(result: RunResult) -> None:
             f"difference {result.delta.score:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
             f"p = {result.delta.p_value:.2g} ({result.delta.test}, {result.delta.n} pairs)"
         )
+    for one in result.objectives:
+        if one.delta is not None and one.name != "quality":
+            say(f"{one.name} {one.baseline:.4g} → {one.challenger:.4g}: {one.verdict}")
     tally = result.candidates
     say(
         f"{tally.proposed} candidates: {tally.rejected_by_contract} broke the contract, "

@@ -24,6 +24,7 @@ from promptlearn.config.models import (
     ModelsConfig,
     PriceConfig,
 )
+from promptlearn.config.objectives import QUALITY, NamedObjective, ObjectiveConfig, in_order
 from promptlearn.config.overrides import put_key, with_overrides
 from promptlearn.config.program import ProcessLimitsConfig, ProgramConfig
 from promptlearn.config.prompt import ContractConfig, PromptConfig
@@ -38,6 +39,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "JUDGE_TOKENS",
     "META_TOKENS",
+    "QUALITY",
     "ArmName",
     "BatchConfig",
     "BudgetConfig",
@@ -50,6 +52,7 @@ __all__ = [
     "LoraConfig",
     "ModelConfig",
     "ModelsConfig",
+    "ObjectiveConfig",
     "PriceConfig",
     "ProcessLimitsConfig",
     "ProgramConfig",
@@ -62,6 +65,7 @@ __all__ = [
     "Section",
     "SplitConfig",
     "TuningConfig",
+    "in_order",
     "json_schema",
     "load_config",
     "parse_config",
@@ -91,6 +95,8 @@ class Config(Section):
     """By default `label_set` where the expected values are labels, else `correctness` or `normalized_match`."""
     scoring: ScoringConfig = ScoringConfig()
     """How verdicts become one score, and which difference counts."""
+    objectives: tuple[NamedObjective, ...] = ()
+    """What counts beside quality: names or objects, in the order in which they count; [how](objectives.md)."""
     search: SearchConfig = SearchConfig()
     """How to look for a better prompt."""
     budget: BudgetConfig = BudgetConfig()
@@ -116,6 +122,11 @@ class Config(Section):
         runs_command = bool(program) and not (isinstance(program, dict) and program.get("dspy"))
         models = content.get("models", {}) if isinstance(content, dict) and runs_command else None
         return {**content, "models": {"task": COMMAND, **models}} if isinstance(models, dict) else content
+
+    @model_validator(mode="after")
+    def _objectives_fit(self) -> Config:
+        in_order(self.objectives)
+        return self
 
     @model_validator(mode="after")
     def _one_answers(self) -> Config:

@@ -11,13 +11,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from promptlearn.config import SearchConfig
+from promptlearn.config import ObjectiveConfig, SearchConfig
 from promptlearn.contract import violations
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent
 from promptlearn.evaluation import Evaluator
 from promptlearn.ledger import Charge, Ledger
 from promptlearn.optimizer.allowance import Allowance
+from promptlearn.optimizer.choosing import Chooser
 from promptlearn.optimizer.guarding import Guarding, Standing
 from promptlearn.optimizer.lineage import joined
 from promptlearn.optimizer.pruning import Pruner
@@ -61,6 +62,7 @@ class Optimizer:
         settings: SearchConfig,
         reviews: Sequence[Review] = (),
         guarding: Guarding | None = None,
+        objectives: Sequence[ObjectiveConfig] = (),
     ) -> None:
         self._problem = Problem(
             dataset,
@@ -69,6 +71,7 @@ class Optimizer:
             tuple(reviews),
             log,
             critique=allowance.part(CRITIQUE, settings.minibatch, min(settings.critique, len(dataset.train))),
+            objectives=tuple(objectives),
         )
         self._evaluator = evaluator
         self._ledger = ledger
@@ -76,6 +79,7 @@ class Optimizer:
         self._log = log
         self._settings = settings
         self._guarding = guarding or Guarding((), dataset)
+        self._objectives = objectives
         self.standings: list[Standing] = []
         """How far the seed and the result keep each guard; known at the end of `learn`."""
         self._flights: list[Flight] = []
@@ -98,6 +102,7 @@ class Optimizer:
             raise
         if self.search.stop_reason != "budget":
             await self._prune()
+        await self._choose()
         await self._measure_guards()
         return self.search
 
@@ -281,7 +286,7 @@ class Optimizer:
         """How far the result keeps what reviewers asked for, next to the seed."""
         if not self._guarding or self.search.incumbent.digest == self._seed.digest:
             return
-        number = self._begun + 1
+        number = self._begun + 2
         try:
             self._allowance.open(number, 0, 0)
             reader = self._reader(number, Outcome())
@@ -290,6 +295,22 @@ class Optimizer:
             await self._log.event("budget", message=str(spent))
         body = [[one.guard.id, one.guard.rule, one.rows, one.before, one.after] for one in self.standings]
         await self._log.event("guards", standings=body)
+
+    async def _choose(self) -> None:
+        """Let the objectives choose among what was found."""
+        if not self._objectives:
+            return
+        number, outcome = self._begun + 1, Outcome()
+        self._allowance.open(number, 0, 0)
+        reader = self._reader(number, outcome)
+        baseline, validation = Candidate(self._seed, (), "baseline"), self._problem.dataset.validation
+        chooser = Chooser(self.search, baseline, self._objectives, validation, reader, self._guarding, self._log)
+        try:
+            await chooser.choose(spend=self.search.stop_reason != "budget")
+        except BudgetSpent as spent:
+            await self._log.event("budget", message=str(spent))
+        self._allowance.close(number, self.search.spending(outcome))
+        self.search.read(outcome)
 
     async def _prune(self) -> None:
         if not self._settings.prune:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 
 from promptlearn.contract import learned_tokens
@@ -20,19 +20,21 @@ async def run_race(
     alpha: float,
     reader: Reader,
     chance: str,
+    ties: Mapping[str, float] | None = None,
 ) -> tuple[list[Decision], BudgetSpent | None]:
     """One decision per candidate; with the error where the budget ended the race, because what it has proven so far
     counts.
 
     The rows that the incumbent has run come first, in another order in each race (by `chance`): where all races began
-    with the same few rows, an incumbent that was lucky on them would turn away every candidate there.
+    with the same few rows, an incumbent that was lucky on them would turn away every candidate there. Of equals the
+    one goes on of which `ties` is smaller, by default the shorter.
     """
     known = [example for example in validation if reader.has("validation", (incumbent.digest, example.id))]
     Random(chance).shuffle(known)  # noqa: S311 - no secret
     by_id = {example.id: example for example in [*known, *validation]}
     by_digest = {candidate.digest: candidate for candidate in [incumbent, *candidates]}
-    lengths = {candidate.digest: learned_tokens(candidate.prompt) for candidate in candidates}
-    race = Race(incumbent.digest, lengths, list(by_id), alpha)
+    prices = ties or {candidate.digest: learned_tokens(candidate.prompt) for candidate in candidates}
+    race = Race(incumbent.digest, prices, list(by_id), alpha)
     ahead = reader.ahead()
     try:
         while not race.finished:

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 
-from promptlearn.config import SearchConfig
-from promptlearn.contract import copies, learned_tokens, violations
+from promptlearn.config import ObjectiveConfig, SearchConfig
+from promptlearn.contract import copies, violations
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
 from promptlearn.feedback import JudgedRow, Mistakes, mistakes
+from promptlearn.objectives import tie_breakers
 from promptlearn.optimizer.lineage import partners as partners_of
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
@@ -40,6 +41,7 @@ class Problem:
     log: RunLog
     critique: int
     """Train rows that a round may learn from."""
+    objectives: tuple[ObjectiveConfig, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Round:
         self._settings = problem.settings
         self._reader = reader
         self._parent = self._choose_parent()
+        self._ties: dict[str, float] = {}
+        """Of equal candidates the one is preferred of which this is smaller."""
 
     async def run(self) -> BudgetSpent | None:
         """Fills the outcome; the error where the budget ended the round. Raises what concerns the whole run."""
@@ -219,6 +223,7 @@ class Round:
         sample = critique.sample(min(self._settings.minibatch, self._problem.critique))
         examples = [row.example for row in sample]
         columns = await self._reader.rows([candidate.prompt for candidate in candidates], examples, "train")
+        self._ties = tie_breakers(self._problem.objectives, candidates, columns)
         before = {row.example.id: row.score for row in sample}
         flawless = all(score == 1 for score in before.values())  # then nothing on these rows can be better
         through: list[tuple[float, Candidate]] = []
@@ -237,11 +242,12 @@ class Round:
         return best
 
     def _best_half(self, gated: Sequence[tuple[float, Candidate]], of: int, rows: int) -> list[Candidate]:
-        """Of what passed, as many as half of what was gated: those that gained most, among equals the shorter.
+        """Of what passed, as many as half of what was gated: those that gained most, and of equals those that the
+        next objective prefers (without one, the shorter).
 
         The first halving of the race (Karnin et al. 2013), on rows that are paid for.
         """
-        ranked = sorted(gated, key=lambda one: (-one[0], learned_tokens(one[1].prompt), one[1].digest))
+        ranked = sorted(gated, key=lambda one: (-one[0], self._ties[one[1].digest], one[1].digest))
         best = {candidate.digest for _, candidate in ranked[: max(1, (of + 1) // 2)]}
         for gain, candidate in gated:
             if candidate.digest not in best:
@@ -260,6 +266,7 @@ class Round:
             self._settings.alpha,
             self._reader,
             f"{self._settings.seed}/race/{self.number}",
+            {candidate.digest: self._ties[candidate.digest] for candidate in candidates},
         )
         for decision in decisions:
             candidate = by_digest[decision.candidate]

@@ -13,6 +13,7 @@ prompt of a run: `baseline`, `best`, a candidate's number, or the beginning of a
     failure_modes, critiques                             how a prompt fails, and which rule answered that
     judges, disagreements, judge_errors                  judges beside each other and beside people
     remarks, remark_history                              comments on pull requests and what became of them
+    tradeoffs                                            prompts by several objectives, and their front
     compare_runs                                         runs on the same examples, and what each score cost
     tuning, tuning_samples                               training
     setup                                                models, and whether their keys are here
@@ -38,6 +39,7 @@ from promptlearn.report.run import CandidateReport, RunReport, lineage, load_run
 from promptlearn.report.runs import RunSummary, list_runs
 from promptlearn.report.settings import ModelReport, Setup, setup
 from promptlearn.report.sides import SideLine, side_by_side, sides
+from promptlearn.report.tradeoffs import Figure, Standing, Tradeoffs, tradeoffs
 from promptlearn.report.training import TuningReport, tuning, tuning_samples
 
 __all__ = [
@@ -57,6 +59,7 @@ __all__ = [
     "ExampleReport",
     "FailureReport",
     "Family",
+    "Figure",
     "JudgeOnVersion",
     "JudgeReport",
     "Matrix",
@@ -76,6 +79,8 @@ __all__ = [
     "ScorePoint",
     "Setup",
     "SideLine",
+    "Standing",
+    "Tradeoffs",
     "TuningReport",
     "Version",
     "as_document",
@@ -112,6 +117,7 @@ __all__ = [
     "setup",
     "side_by_side",
     "sides",
+    "tradeoffs",
     "tuning",
     "tuning_samples",
     "unified_diff",

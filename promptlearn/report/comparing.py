@@ -107,7 +107,12 @@ def cost_curve(store: Store, run: str) -> tuple[CostPoint, ...]:
     points = score_points(store, run)
     curve: list[CostPoint] = []
     for point in points:
-        if point.outcome not in ("baseline", "accepted") or point.stage not in ("baseline", "race", "prune"):
+        if point.outcome not in ("baseline", "accepted") or point.stage not in (
+            "baseline",
+            "race",
+            "prune",
+            "objective",
+        ):
             continue
         mean = point.incumbent.mean if point.incumbent else None
         curve.append(

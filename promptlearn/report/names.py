@@ -95,8 +95,8 @@ def best_of(row: RunRow, decisions: Iterable[Decision], baseline: str | None) ->
 
 
 def _last_accepted(decisions: Iterable[Decision]) -> str | None:
-    """The incumbent: only a race or pruning makes one."""
-    accepted = [d.candidate for d in decisions if d.outcome == "accepted" and d.stage in ("race", "prune")]
+    """The incumbent: only a race, pruning or the objectives make one."""
+    accepted = [d.candidate for d in decisions if d.outcome == "accepted" and d.stage in ("race", "prune", "objective")]
     return accepted[-1] if accepted else None
 
 

@@ -52,7 +52,7 @@ class ScorePoint:
     digest: str
     proposer: str
     stage: str
-    """`contract`, `gate`, `race`, `guard` or `prune`; `baseline` for the first point."""
+    """`contract`, `gate`, `race`, `guard`, `prune` or `objective`; `baseline` for the first point."""
     outcome: str
     """`accepted`, `rejected` or `undecided`; `baseline` for the first point."""
     reason: str
@@ -216,7 +216,7 @@ def _points(
         ScorePoint(0, 0, first, "baseline", "baseline", "baseline", "", None, None, 0, train, validation, validation)
     ]
     for step, taken in enumerate(decisions, start=1):
-        if taken.outcome == "accepted" and taken.stage in ("race", "prune"):
+        if taken.outcome == "accepted" and taken.stage in ("race", "prune", "objective"):
             best = taken.candidate
         points.append(
             ScorePoint(

@@ -55,8 +55,8 @@ class Runner:
     """One candidate in the race."""
 
     digest: str
-    length: int
-    """Tokens of its learned text: among equals the shorter goes on."""
+    price: float
+    """Tokens of its learned text, say: among equals the one with the smaller price goes on."""
     better: Evidence = field(default_factory=Evidence)
     worse: Evidence = field(default_factory=Evidence)
     own: list[float] = field(default_factory=list)
@@ -115,11 +115,11 @@ class Runner:
 
 
 class Race:
-    """Candidates (digest → tokens) against `incumbent` on `rows` (example ids in the fixed order)."""
+    """Candidates (digest → price) against `incumbent` on `rows` (example ids in the fixed order)."""
 
-    def __init__(self, incumbent: str, candidates: Mapping[str, int], rows: Sequence[str], alpha: float) -> None:
+    def __init__(self, incumbent: str, candidates: Mapping[str, float], rows: Sequence[str], alpha: float) -> None:
         self._incumbent = incumbent
-        self._runners = [Runner(digest, length) for digest, length in candidates.items()]
+        self._runners = [Runner(digest, price) for digest, price in candidates.items()]
         self._rows = list(rows)
         self._level = alpha / (2 * max(1, len(self._runners)))
         self._bound = 1 / self._level
@@ -235,9 +235,9 @@ class Race:
         )
 
 
-def _rank(runner: Runner) -> tuple[float, int, str]:
-    """Higher mean first; among equals the shorter."""
-    return (-runner.mean, runner.length, runner.digest)
+def _rank(runner: Runner) -> tuple[float, float, str]:
+    """Higher mean first; among equals the one with the smaller price."""
+    return (-runner.mean, runner.price, runner.digest)
 
 
 def longest(candidates: int, rows: int) -> int:

@@ -1,0 +1,180 @@
+"""Trade-offs: every prompt by every objective, and the front of those that no other beats by all of them.
+
+Validation decides who is on the front, because there are many prompts there; the test split has two, with the paired
+test that the run made of them. Reads the answers of prompts that ran on every validation row; the others are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from promptlearn.config import QUALITY, ObjectiveConfig, in_order
+from promptlearn.records import Interval, Json, Split, Verdict
+from promptlearn.report.names import baseline_of, best_of, find_run, value_at
+from promptlearn.selection.objectives import MEASURES, answer_of, board_of, mean, pareto_front
+from promptlearn.selection.stats import mean_interval
+from promptlearn.store.rows import RunRow
+
+if TYPE_CHECKING:
+    from promptlearn.store import Store
+
+BY_DEFAULT = ("cost", "tokens", "latency", "length")
+"""What is shown beside quality where the configuration names nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One objective of one prompt."""
+
+    mean: float | None
+    """None: not known."""
+    ci95: Interval | None
+    """None where a mean has none."""
+    n: int
+    """Rows on which it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One prompt by every objective."""
+
+    number: int
+    """Of the candidate; 0 is the baseline."""
+    digest: str
+    proposer: str
+    figures: tuple[Figure, ...]
+    """In the order of the objectives."""
+    on_front: bool
+    role: str
+    """`baseline`, `best` or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tradeoffs:
+    run: str
+    objectives: tuple[ObjectiveConfig, ...]
+    configured: bool
+    """False: nobody named them, so they are shown and decided nothing."""
+    rows: int
+    """Validation rows."""
+    standings: tuple[Standing, ...]
+    """Those on the front first, each part by the first objective."""
+    incomplete: int
+    """Prompts that ran on some of the validation rows only, and so are not compared."""
+    test: Json
+    """What `run --json` says under `objectives`: baseline and challenger on the test split; empty before it is read."""
+
+
+def tradeoffs(store: Store, which: str = "latest", split: Split = "validation") -> Tradeoffs:
+    """Prompts of a run by its objectives. Raises `UsageError` naming runs."""
+    row = find_run(store, which)
+    objectives, configured = _objectives(row)
+    candidates = store.reader.candidates(row.id)
+    baseline = baseline_of(row, {one.number: one.candidate.digest for one in candidates})
+    best = best_of(row, store.reader.decisions(row.id), baseline)
+    totals = {one.prompt: one.rollouts for one in store.views.totals(row.id) if one.split == split}
+    rows = max(totals.values(), default=0)
+    names = {one.candidate.digest: (one.number, one.candidate.proposer) for one in candidates}
+    complete = [digest for digest in names if totals.get(digest) == rows]
+    boards = {digest: _figures(store, row.id, digest, split, objectives) for digest in complete if rows}
+    means = {
+        digest: {one.name: figure.mean for one, figure in zip(objectives, own, strict=True)}
+        for digest, own in boards.items()
+    }
+    front = pareto_front(means, objectives)
+    standings = [
+        Standing(
+            *(names[digest][0], digest, names[digest][1], own),
+            on_front=digest in front,
+            role="best" if digest == best else "baseline" if digest == baseline else "",
+        )
+        for digest, own in boards.items()
+    ]
+    lead = objectives[0]
+    standings.sort(key=lambda one: (not one.on_front, -lead.sign * (one.figures[0].mean or 0.0), one.number))
+    partial = sum(digest in totals for digest in names) - len(boards)
+    test = value_at(row.result, "objectives") or []
+    return Tradeoffs(row.id, objectives, configured, rows, tuple(standings), partial, test)
+
+
+def _objectives(row: RunRow) -> tuple[tuple[ObjectiveConfig, ...], bool]:
+    said = value_at(row.config, "objectives")
+    if said:
+        return in_order([ObjectiveConfig.model_validate(one) for one in said]), True
+    return tuple(ObjectiveConfig(name=name) for name in (QUALITY, *BY_DEFAULT)), False
+
+
+def _figures(
+    store: Store, run: str, digest: str, split: Split, objectives: Sequence[ObjectiveConfig]
+) -> tuple[Figure, ...]:
+    scores = store.views.scores(run, digest, split)
+    asks_judges = any(one.name not in (QUALITY, *MEASURES) for one in objectives)
+    said = store.reader.verdicts(run, digest, split) if asks_judges else []
+    verdicts: dict[str, list[Verdict]] = {}
+    for verdict in said:
+        verdicts.setdefault(verdict.rollout, []).append(verdict)
+    rollouts = [one.rollout for one in store.reader.rollouts(run, digest, split)]
+    board = board_of(
+        objectives,
+        [(one.example, scores.get(one.example), answer_of(one), verdicts.get(one.id, ())) for one in rollouts],
+    )
+    return tuple(_figure(one.name, [*board[one.name].values()]) for one in objectives)
+
+
+def _figure(name: str, values: Sequence[float | None]) -> Figure:
+    middle = mean(name, values)
+    known = [value for value in values if value is not None]
+    if middle is None:
+        return Figure(None, None, len(known))
+    if name not in MEASURES:
+        return Figure(middle, mean_interval(known), len(known))
+    return Figure(middle, _interval(known), len(known))
+
+
+def _interval(values: Sequence[float]) -> Interval | None:
+    """Of a mean without bounds: Student's t."""
+    from scipy.special import stdtrit
+
+    n = len(values)
+    if n < 2:
+        return None
+    middle = fmean(values)
+    spread = (sum((value - middle) ** 2 for value in values) / (n - 1) / n) ** 0.5
+    half = float(stdtrit(n - 1, 0.975)) * spread
+    return Interval(middle - half, middle + half)
+
+
+def as_document(found: Tradeoffs) -> dict[str, Json]:
+    """For programs."""
+    return {**asdict(found), "objectives": [one.model_dump() for one in found.objectives]}
+
+
+def headings(objectives: Sequence[ObjectiveConfig]) -> list[str]:
+    """Names of the objectives with an arrow to the better side."""
+    return [f"{one.name} {'↑' if one.sign > 0 else '↓'}" for one in objectives]
+
+
+def as_value(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4g}"
+
+
+def as_figure(figure: Figure) -> str:
+    """A mean with its interval."""
+    if figure.mean is None or figure.ci95 is None:
+        return as_value(figure.mean)
+    return f"{figure.mean:.4g} ({figure.ci95.low:.3g} – {figure.ci95.high:.3g})"
+
+
+def test_lines(found: Tradeoffs) -> list[str]:
+    """What became of each objective on the test split, in one line each."""
+    lines = []
+    for one in found.test:
+        line = f"{one['name']} {as_value(one['baseline'])} → {as_value(one['challenger'])}: {one['verdict']}"
+        if one["delta"]:
+            low, high = one["delta"]["ci95"]
+            line += f" ({one['delta']['score']:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"
+        lines.append(line)
+    return lines
