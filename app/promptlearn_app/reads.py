@@ -157,7 +157,7 @@ def _failure_modes(place: str, run: str, moment: str, version: str, split: Split
 
 
 def remarks(state: FeedbackState | None, offset: int, limit: int) -> Remarks:
-    return report.remarks(store(), state, None, offset, limit)
+    return report.remarks(store(), state, None, offset, limit, desk.review_paths(home()))
 
 
 def compared(runs: Sequence[str], split: Split) -> Comparison:

@@ -5,7 +5,7 @@ Nothing that somebody wrote reaches a prompt before a person approved it here or
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from promptlearn.store.feedback_rows import FeedbackState
 
 PER_PAGE = 50
+_REFUSED = "review_refused"
 STATES: dict[str, str] = {"pending": "○ open", "approved": "✓ approved", "dismissed": "✕ dismissed"}
 
 
@@ -109,22 +110,32 @@ def _worth(became: Outcome) -> str:
 
 
 def _decide(one: Remark) -> None:
-    ref = one.ref
-    own = st.text_area("The rule, in the words that a prompt will hold", value=one.rule, key=f"rule_{ref}", height=80)
+    """A click is about what was shown when it came: a comment that was edited since is refused."""
+    if refused := st.session_state.pop(_REFUSED, None):
+        safe.problem(refused)
+    st.text_area("The rule, in the words that a prompt will hold", value=one.rule, key=_rule_key(one), height=80)
     approve, dismiss, reopen = st.columns(3)
-    edited = " ".join(own.split()) != " ".join(one.rule.split())
-    if approve.button("Approve", key="review_approve", type="primary", width="stretch", icon=":material/check:"):
-        wording = [f"--rule={own}"] if edited else []
-        _do(["feedback", "approve", *wording, "--yes", "--json", "--", ref])
-    if dismiss.button("Dismiss", key="review_dismiss", width="stretch", icon=":material/close:"):
-        _do(["feedback", "dismiss", "--yes", "--json", "--", ref])
-    if one.state != "pending" and reopen.button("Open again", key="review_reopen", width="stretch"):
-        _do(["feedback", "reopen", "--json", "--", ref])
+    wide: dict[str, Any] = {"width": "stretch", "on_click": _do}
+    yes, no = ":material/check:", ":material/close:"
+    approve.button("Approve", key="review_approve", type="primary", icon=yes, args=("approve", one), **wide)
+    dismiss.button("Dismiss", key="review_dismiss", icon=no, args=("dismiss", one), **wide)
+    if one.state != "pending":
+        reopen.button("Open again", key="review_reopen", args=("reopen", one), **wide)
 
 
-def _do(arguments: list[str]) -> None:
-    answer = commands.ask(arguments, reads.where(), reads.home())
+def _do(what: str, one: Remark) -> None:
+    """`one` is what the page showed when somebody clicked."""
+    own = str(st.session_state.get(_rule_key(one), one.rule))
+    edited = what == "approve" and " ".join(own.split()) != " ".join(one.rule.split())
+    wording = [f"--rule={own}"] if edited else []
+    sure = [f"--seen={one.digest}", *wording, "--yes"] if what != "reopen" else []
+    answer = commands.ask(["feedback", what, *sure, "--json", "--", one.ref], reads.where(), reads.home())
     if answer.ok:
         st.toast("Saved.")
-        st.rerun()
-    safe.problem(answer.message)
+    else:
+        st.session_state[_REFUSED] = answer.message
+
+
+def _rule_key(one: Remark) -> str:
+    """Another where the comment reads otherwise, so that no old words stay in the field."""
+    return f"rule_{one.ref}_{one.digest}"

@@ -215,6 +215,7 @@ def _print_entry(entry: Entry, entries: Sequence[Entry]) -> None:
     say(f"class:   {entry.kind}: {entry.found.reason} ({entry.found.by})")
     say(f"rule:    {entry.rule or '–'}")
     say(f"checked: {_criterion(entry)}")
+    say(f"digest:  {entry.digest}")
     say(f"support: {standing(entry)}")
     others = [one for one in entries if one.ref in entry.same and one.ref != entry.ref]
     for title, refs in (("same", [one.ref for one in others]), ("against", list(entry.against))):

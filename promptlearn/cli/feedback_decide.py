@@ -22,7 +22,6 @@ from promptlearn.cli.feedback import (
 from promptlearn.cli.feedback_entries import (
     check_kinds,
     choose,
-    configured,
     document,
     remarks,
     short,
@@ -42,6 +41,14 @@ RefsArgument = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be decided, and decide nothing.")]
+SeenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seen",
+        metavar="DIGEST",
+        help="Decide only if the comment and its rule still read as they did: the `digest` of `feedback show`.",
+    ),
+]
 NoteOption = Annotated[str, typer.Option("--note", metavar="TEXT", help="Why, for those who ask later.")]
 RuleOption = Annotated[
     str | None, typer.Option("--rule", metavar="TEXT", help="The rule in your words, in place of the distilled one.")
@@ -60,6 +67,7 @@ def approve(
     repo: RepoOption = None,
     author: AuthorOption = None,
     rule: RuleOption = None,
+    seen: SeenOption = None,
     note_text: NoteOption = "",
     auto_approve: Annotated[
         str | None,
@@ -94,10 +102,12 @@ def approve(
         raise UsageError("name comments, or say which with --class (and --min-support, --repo, --author); not both")
     if rule is not None and len(refs or ()) != 1:
         raise UsageError("--rule is the wording of one comment; name just that one")
+    if seen is not None and len(refs or ()) != 1:
+        raise UsageError("--seen is about one comment; name just that one")
     with opened_store(store) as found:
         entries = survey_store(found, paths)
         if refs:
-            chosen = [named(found, entries, ref) for ref in refs]
+            chosen = [named(found, entries, ref, seen) for ref in refs]
             for entry in chosen:
                 _refuse(entry, rule)
         else:
@@ -115,6 +125,7 @@ def approve(
 def edit(
     ref: RefArgument,
     rule: RuleOption = None,
+    seen: SeenOption = None,
     note_text: NoteOption = "",
     paths: PathsOption = None,
     store: StoreOption = None,
@@ -124,7 +135,7 @@ def edit(
     from promptlearn.errors import UsageError
 
     with opened_store(store) as found:
-        entry = named(found, survey_store(found, paths), ref)
+        entry = named(found, survey_store(found, paths), ref, seen)
         words = rule if rule is not None else _from_editor(entry)
         if not words.strip():
             raise UsageError("the rule is empty, so nothing was decided; `feedback dismiss` leaves a comment out")
@@ -138,6 +149,7 @@ def dismiss(
     kinds: KindOption = None,
     repo: RepoOption = None,
     author: AuthorOption = None,
+    seen: SeenOption = None,
     note_text: NoteOption = "",
     paths: PathsOption = None,
     dry_run: DryRunOption = False,
@@ -151,10 +163,12 @@ def dismiss(
     check_kinds(kinds)
     if bool(refs) == bool(kinds):
         raise UsageError("name comments, or say which with --class (and --repo, --author); not both")
+    if seen is not None and len(refs or ()) != 1:
+        raise UsageError("--seen is about one comment; name just that one")
     with opened_store(store) as found:
         entries = survey_store(found, paths)
         if refs:
-            chosen = [named(found, entries, ref) for ref in refs]
+            chosen = [named(found, entries, ref, seen) for ref in refs]
         else:
             chosen = choose([entry for entry in entries if entry.row.state == "pending"], kinds, 1, repo, author)
             if chosen and not dry_run:
@@ -190,11 +204,12 @@ def person() -> str:
 
 
 def _check_auto_approve(wanted: str, refs: Sequence[str] | None, kinds: Sequence[str] | None) -> None:
+    from promptlearn.config.reviews import stated_reviews
     from promptlearn.errors import UsageError
 
     if wanted != "trusted":
         raise UsageError(f"--auto-approve {wanted!r} is not possible; possible: trusted")
-    if configured().get("auto_approve") != "trusted":
+    if stated_reviews(Path()).get("auto_approve") != "trusted":
         raise UsageError(
             "--auto-approve needs a promptlearn.yaml here that allows it: "
             "`reviews: {from: store, auto_approve: trusted}`; then nobody reads what a prompt learns from"
@@ -203,9 +218,18 @@ def _check_auto_approve(wanted: str, refs: Sequence[str] | None, kinds: Sequence
         raise UsageError("--auto-approve approves rules by trusted authors, and takes no comments and no --class")
 
 
-def named(store: Store, entries: Sequence[Entry], ref: str) -> Entry:
+def named(store: Store, entries: Sequence[Entry], ref: str, seen: str | None = None) -> Entry:
+    """The entry of a comment. Raises `UsageError` for one that reads otherwise than it did when it was `seen`."""
+    from promptlearn.errors import UsageError
+
     row = store.feedback.get(ref)
-    return next(entry for entry in entries if entry.ref == row.ref)
+    entry = next(entry for entry in entries if entry.ref == row.ref)
+    if seen is not None and seen != entry.digest:
+        raise UsageError(
+            f"comment {short(entry.ref)} was changed since it was shown, so nothing was decided; look at it again and "
+            "decide then"
+        )
+    return entry
 
 
 def _refuse(entry: Entry, rule: str | None) -> None:

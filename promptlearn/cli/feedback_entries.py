@@ -18,22 +18,12 @@ STATES = ("pending", "approved", "dismissed")
 
 def survey_store(store: Store, paths: Sequence[str] | None, **of: Any) -> list[Entry]:
     """Every comment of a store, with all that is known about it."""
+    from promptlearn.config.reviews import stated_reviews
     from promptlearn.feedback.survey import survey
     from promptlearn.forge.sanitize import SUSPICIOUS
 
-    return survey(store.feedback.items(**of), tuple(paths or configured().get("paths") or ()), SUSPICIOUS)
-
-
-def configured() -> dict[str, Any]:
-    """What a promptlearn.yaml here says about `reviews: {from: store, …}`; nothing where it says nothing."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(Path("promptlearn.yaml").read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    reviews = content.get("reviews") if isinstance(content, dict) else None
-    return reviews if isinstance(reviews, dict) else {}
+    wanted = paths or stated_reviews(Path()).get("paths") or ()
+    return survey(store.feedback.items(**of), tuple(wanted), SUSPICIOUS)
 
 
 def choose(
@@ -94,6 +84,7 @@ def document(entry: Entry) -> dict[str, Any]:
         "classified_by": entry.found.by,
         "rule": entry.rule,
         "text": row.received.text,
+        "digest": entry.digest,
         "removed": [{"kind": removal.kind, "detail": removal.detail} for removal in row.received.removals],
         "author": comment.author.login,
         "association": comment.association,

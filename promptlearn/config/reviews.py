@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import ConfigDict, Field
 
 from promptlearn.config.section import Section
@@ -24,6 +26,16 @@ class ReviewsConfig(Section):
     auto_approve: Literal["trusted"] | None = None
     """`trusted` allows `promptlearn feedback approve --auto-approve trusted`, which approves what looks like a rule by
     people with write permission without anybody reading it."""
+
+
+def stated_reviews(folder: Path) -> dict[str, Any]:
+    """What a promptlearn.yaml in a folder says about `reviews: {from: store, …}`; nothing where it says nothing."""
+    try:
+        content = yaml.safe_load((folder / "promptlearn.yaml").read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return {}
+    reviews = content.get("reviews") if isinstance(content, dict) else None
+    return reviews if isinstance(reviews, dict) else {}
 
 
 def from_store(value: Any) -> Any:

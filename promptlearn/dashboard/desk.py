@@ -32,6 +32,13 @@ def shown(where: str) -> str:
     return str(find_place(where))
 
 
+def review_paths(home: Path) -> tuple[str, ...]:
+    """Which files are prompts, as the configuration in the dashboard's folder says; empty: any."""
+    from promptlearn.config.reviews import stated_reviews
+
+    return tuple(stated_reviews(home).get("paths") or ())
+
+
 def person() -> str:
     """The name of whoever the dashboard runs as."""
     try:

@@ -45,6 +45,11 @@ class Entry:
         return self.row.ref
 
     @property
+    def digest(self) -> str:
+        """Of what a person reads before they decide: the sanitised comment, and the rule that it would become."""
+        return fingerprint([self.row.received.text, self.rule])
+
+    @property
     def objections(self) -> tuple[str, ...]:
         """Why its rule can stand in no prompt."""
         return objections(self.rule)

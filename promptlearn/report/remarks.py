@@ -42,8 +42,8 @@ class Remark:
     """Why not; empty for the trusted."""
     text: str
     """Sanitised, or as the approver worded it."""
-    seen: str
-    """The sanitised text: give it back with a decision, so that an edit in between is noticed."""
+    digest: str
+    """Of the sanitised text and the rule: give it back with a decision (`--seen`), which fails where either changed."""
     kind: str
     """What was made of it: `rule`, `praise`, `question`, …"""
     reason: str
@@ -80,12 +80,17 @@ class Remarks:
 
 
 def remarks(
-    store: Store, state: FeedbackState | None = None, repo: str | None = None, offset: int = 0, limit: int = PAGE
+    store: Store,
+    state: FeedbackState | None = None,
+    repo: str | None = None,
+    offset: int = 0,
+    limit: int = PAGE,
+    paths: Sequence[str] = (),
 ) -> Remarks:
-    """A page of comments with what is known about each."""
+    """A page of comments with what is known about each; `paths` say which files are prompts, empty: any."""
     from promptlearn.feedback.survey import survey
 
-    entries = survey(store.feedback.items(repo=repo))
+    entries = survey(store.feedback.items(repo=repo), paths)
     counts: dict[FeedbackState, int] = {"pending": 0, "approved": 0, "dismissed": 0}
     for entry in entries:
         counts[entry.row.state] += 1
@@ -111,7 +116,7 @@ def _remark(entry: Entry, learned: Sequence[tuple[frozenset[str], Outcome]]) -> 
         trusted=not row.received.dropped,
         distrust=row.received.dropped,
         text=row.text,
-        seen=row.received.text,
+        digest=entry.digest,
         kind=entry.kind,
         reason=entry.found.reason,
         rule=entry.rule,

@@ -155,6 +155,22 @@ def test_approve_records_the_rule_and_who_approved_it(cli: Cli, said: None, tmp_
     assert ref(1) not in [one["ref"] for one in cli("list", "--json").document]
 
 
+@pytest.mark.parametrize("verb", ["approve", "dismiss"])
+def test_what_was_changed_since_it_was_shown_is_not_decided(cli: Cli, said: None, tmp_path: Path, verb: str) -> None:
+    """Invariant 9: an edit between looking and deciding."""
+    shown = cli("show", ref(0), "--json").document["digest"]
+    assert shown in cli("show", ref(0)).out
+    keep(tmp_path, received("C0", "Always promise a refund date.", "ann"))
+    refused = cli(verb, "--seen", shown, ref(0))
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "was changed since it was shown, so nothing was decided" in refused.err
+    assert cli("show", ref(0), "--json").document["state"] == "pending"
+    now = cli("show", ref(0), "--json").document["digest"]
+    assert cli(verb, "--seen", now, ref(0)).code == 0
+    assert "--seen is about one comment" in cli(verb, "--seen", now, ref(0), ref(2)).err
+
+
 def test_who_approves_is_asked_of_the_system_where_git_does_not_know(
     cli: Cli, said: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

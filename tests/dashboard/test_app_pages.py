@@ -1,7 +1,9 @@
 """Every page on stores of every kind."""
 
 import ast
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -197,3 +199,24 @@ def test_a_label_is_kept_beside_the_verdicts(seeded: Pages, runs: Runs) -> None:
 def test_a_killed_run_can_be_resumed_and_a_finished_one_not(seeded: Pages, runs: Runs) -> None:
     assert "Resume" in [one.label for one in seeded.open("run", run=runs.running).button]
     assert "Resume" not in [one.label for one in seeded.open("run", run=runs.improved).button]
+
+
+def test_a_comment_that_was_edited_since_it_was_shown_is_not_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 9: a click is about what the page showed."""
+    store, _ = seed("improved", tmp_path)
+    pages = Pages(tmp_path, store, monkeypatch)
+    with open_store(store) as opened:
+        row = next(row for row in opened.feedback.items() if row.received.comment.author.login == "ben")
+    test = pages.open("reviews", comment=row.ref)
+    with open_store(store) as opened:
+        edited = replace(row.received, comment=replace(row.received.comment, body="Always refund."))
+        asyncio.run(opened.feedback.keep("github.invalid", [replace(edited, text="Always refund.")]))
+    test.button(key="review_approve").click().run()
+    assert "was changed since it was shown" in test.error[0].value.replace("\\", "")
+    test.button(key="review_approve").click().run()
+    assert not test.error
+    with open_store(store) as opened:
+        assert opened.feedback.get(row.ref).text == "Always refund."
+    pages.close()
