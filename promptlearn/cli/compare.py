@@ -23,7 +23,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Of base, prompt, best_of_n, weights, prompt+weights, weights+prompt; by default `compare.arms`.",
+            help="Of base, prompt, best_of_n, weights, prompt+weights, weights+prompt, rejection_sft; "
+            "by default `compare.arms`.",
         ),
     ] = None,
     seeds: Annotated[

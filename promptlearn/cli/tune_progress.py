@@ -73,7 +73,7 @@ def step_line(step: Mapping[str, Json], steps: int | None = None) -> str:
         if step[key] is not None:
             parts.append(f"{name} {step[key]:.3g}")
     if step["grad_norm"] is None:
-        parts.append("no update: every group is worth the same")
+        parts.append("no update: no group has anything to teach")
     elif step["dropped"]:
         parts.append(f"{step['dropped']} of {step['groups']} groups dropped")
     if step["failed"]:

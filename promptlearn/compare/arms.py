@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from promptlearn.config import ArmName
 from promptlearn.errors import ConfigError
 
-Stage = Literal["prompt", "weights"]
+Stage = Literal["prompt", "weights", "rejection_sft"]
 
 STAGES: Mapping[ArmName, tuple[Stage, ...]] = {
     "base": (),
@@ -17,6 +17,7 @@ STAGES: Mapping[ArmName, tuple[Stage, ...]] = {
     "weights": ("weights",),
     "prompt+weights": ("prompt", "weights"),
     "weights+prompt": ("weights", "prompt"),
+    "rejection_sft": ("rejection_sft",),
 }
 """What an arm learns, in this order; each stage starts from what the one before it has learned."""
 NAMES: tuple[ArmName, ...] = get_args(ArmName)
@@ -33,4 +34,4 @@ def parse_arms(text: str) -> tuple[ArmName, ...]:
 
 def trains(arms: Sequence[ArmName]) -> bool:
     """Whether one of them trains weights."""
-    return any("weights" in STAGES[arm] for arm in arms)
+    return any(stage != "prompt" for arm in arms for stage in STAGES[arm])

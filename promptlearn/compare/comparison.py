@@ -16,7 +16,7 @@ from promptlearn.records import Json
 from promptlearn.selection.crossed import Gap, Mean, crossed_gap, crossed_mean
 from promptlearn.selection.stats import holm
 
-WEIGHTS: tuple[ArmName, ...] = ("weights", "prompt+weights", "weights+prompt")
+WEIGHTS: tuple[ArmName, ...] = ("weights", "prompt+weights", "weights+prompt", "rejection_sft")
 """Arms that train; the first that is there is the one whose training has to pay for itself."""
 WITHOUT: tuple[ArmName, ...] = ("prompt", "best_of_n", "base")
 """What one would do instead, in this order."""

@@ -16,7 +16,7 @@ from promptlearn.compare.arms import STAGES, Stage
 from promptlearn.compare.cost import Point, Training
 from promptlearn.compare.lab import Lab
 from promptlearn.compare.subject import Subject, job_of, on_this_machine
-from promptlearn.config import ArmName
+from promptlearn.config import ArmName, TuningConfig
 from promptlearn.errors import ConfigError, StoreError
 from promptlearn.experiments.outcome import row_scores
 from promptlearn.job import Job, run_job
@@ -69,7 +69,7 @@ class Learning:
     async def _stage(self, stage: Stage, before: Learned, seed: int, name: str) -> Learned:
         job = blind(job_of(self._lab, before.subject, seed))
         self._observer(name, Event("begun", {"stage": stage, "steps": self._lab.tuning.steps}))
-        new = await (self._prompt if stage == "prompt" else self._weights)(job, before, name)
+        new = await (self._prompt(job, before, name) if stage == "prompt" else self._weights(job, before, name, stage))
         self._observer(name, Event("ended", {}))
         return replace(
             new,
@@ -96,12 +96,12 @@ class Learning:
             (row.id,),
         )
 
-    async def _weights(self, job: Job, before: Learned, name: str) -> Learned:
+    async def _weights(self, job: Job, before: Learned, name: str, stage: Stage) -> Learned:
         if self._lab.weights is None:
             raise ConfigError("nothing here can train weights")
         result = await train(
             job,
-            self._lab.tuning,
+            tuning_of(stage, self._lab.tuning),
             self._lab.weights.backend(job),
             observer=lambda event: self._observer(name, event),
             stopping=self._stopping,
@@ -115,6 +115,14 @@ class Learning:
             weights_curve(self._lab.store, result, self._lab.tuning.gpu_usd_per_hour),
             (result.run_id,),
         )
+
+
+def tuning_of(stage: Stage, tuning: TuningConfig) -> TuningConfig:
+    """The settings of a stage that trains: the same steps, samples and readings, whatever is learned from them."""
+    if stage == "rejection_sft":
+        plain = TuningConfig()
+        return tuning.model_copy(update={"method": stage, "loss": plain.loss, "advantage": plain.advantage})
+    return tuning.model_copy(update={"method": "rl"})
 
 
 def blind(job: Job) -> Job:

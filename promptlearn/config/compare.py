@@ -8,14 +8,15 @@ from pydantic import Field, field_validator
 
 from promptlearn.config.section import Section
 
-ArmName = Literal["base", "prompt", "best_of_n", "weights", "prompt+weights", "weights+prompt"]
+ArmName = Literal["base", "prompt", "best_of_n", "weights", "prompt+weights", "weights+prompt", "rejection_sft"]
 
 
 class CompareConfig(Section):
     arms: tuple[ArmName, ...] = Field(("base", "prompt"), min_length=2)
     """`base` (the prompt as it is), `prompt` (a learned one), `best_of_n` (the prompt as it is, several answers, the
     most frequent one), `weights` (an adapter), `prompt+weights` (an adapter trained on the learned prompt),
-    `weights+prompt` (a prompt learned for the adapter)."""
+    `weights+prompt` (a prompt learned for the adapter), `rejection_sft` (an adapter that learned the samples which
+    every judge passes)."""
     seeds: int = Field(3, ge=1, le=50)
     """How often each arm learns; the first seed is `search.seed`. Fewer than three say little."""
     samples: int | None = Field(None, ge=2, le=256)

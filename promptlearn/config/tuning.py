@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from promptlearn.config.section import Section
 
@@ -22,6 +22,9 @@ class TuningConfig(Section):
     base: str | None = None
     """Weights to start from: `local/NAME`, a GGUF file, a folder that transformers wrote, or a name on the Hugging Face
     hub; by default those of `models.task`, which has to be `local/…` then."""
+    method: Literal["rl", "rejection_sft"] = "rl"
+    """`rl`: a sample counts as much as it is better than its group. `rejection_sft`: supervised learning on the samples
+    that every judge passes; it takes neither `loss` nor `advantage`."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the weights live; the best that is there by default."""
     steps: int = Field(40, ge=1)
@@ -57,3 +60,11 @@ class TuningConfig(Section):
     """Steps between two checkpoints; a killed run goes on from the last, and repeats what came after it exactly."""
     gpu_usd_per_hour: float | None = Field(None, ge=0)
     """What the device costs, for reports; by default unknown."""
+
+    @model_validator(mode="after")
+    def _one_method(self) -> TuningConfig:
+        if self.method == "rejection_sft" and (self.loss, self.advantage) != ("importance_sampling", "group_norm"):
+            raise ValueError(
+                "method rejection_sft learns by cross-entropy and compares no samples; leave out loss and advantage"
+            )
+        return self

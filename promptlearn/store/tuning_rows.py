@@ -21,7 +21,7 @@ class TuningStep:
     """Samples without a reward: in no mean, no deviation and no loss (invariant 4)."""
     groups: int
     dropped: int
-    """Groups whose samples are all worth the same."""
+    """Groups that teach nothing: all samples are worth the same, or (rejection_sft) none passed."""
     truncated: int
     """Samples that were cut at the most tokens allowed."""
     length: float

@@ -28,7 +28,7 @@ class Credited:
     groups: int
     """That are in `samples`."""
     dropped: int
-    """Groups without spread, or with fewer than two rewards."""
+    """Groups that teach nothing: without spread, with fewer than two rewards, or of which no sample was kept."""
     unrewarded: int
     """Samples whose reward is None."""
 

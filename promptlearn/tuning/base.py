@@ -24,7 +24,7 @@ from promptlearn.models.base import Sampling
 from promptlearn.records import Json, Message
 
 FinishReason = Literal["stop", "length"]
-LossName = Literal["importance_sampling", "ppo", "grpo", "dr_grpo", "dapo", "cispo", "gspo"]
+LossName = Literal["importance_sampling", "ppo", "grpo", "dr_grpo", "dapo", "cispo", "gspo", "cross_entropy"]
 AdvantageName = Literal["group_norm", "centre", "leave_one_out", "batch_std"]
 
 LOSSES: tuple[LossName, ...] = get_args(LossName)

@@ -48,7 +48,7 @@ def _rate(tuning: TuningConfig) -> Iterator[str]:
 
 
 def _group(tuning: TuningConfig) -> Iterator[str]:
-    if tuning.group < FEWEST:
+    if tuning.group < FEWEST and tuning.method == "rl":
         yield (
             f"tuning.group = {tuning.group}: samples are compared with each other, and fewer than {FEWEST} say little; "
             "take 8, and fewer tuning.groups"

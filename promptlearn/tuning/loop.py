@@ -21,10 +21,11 @@ from promptlearn.errors import PromptlearnError, TooManyErrors
 from promptlearn.ledger import Ledger
 from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
 from promptlearn.tuning.advantages import Credited, credit
-from promptlearn.tuning.base import Adam, Backend, Loss, StepReport, TrainSample
+from promptlearn.tuning.base import Adam, Backend, Loss, LossName, StepReport, TrainSample
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
 from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.rejection import keep_passed
 from promptlearn.tuning.stream import Ask, Draw, Group, Source, Stream
 from promptlearn.tuning.validation import read_validation, reading
 
@@ -56,7 +57,8 @@ class Plan:
 
     @property
     def loss(self) -> Loss:
-        return Loss(self.tuning.loss, kl_coef=self.tuning.kl_coef, max_tokens=self.max_tokens)
+        name: LossName = "cross_entropy" if self.tuning.method == "rejection_sft" else self.tuning.loss
+        return Loss(name, kl_coef=self.tuning.kl_coef, max_tokens=self.max_tokens)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ class Trainer:
         self._check_failures(groups)
         if step == 0:
             await self.diary.base(groups)
-        credited = credit(self._rows(step, groups), self.plan.tuning.advantage)
+        credited = self._credited(step, groups)
         staleness = self._staleness(groups)
         learning = time.monotonic()
         report = await asyncio.to_thread(self._learn, credited)
@@ -141,6 +143,13 @@ class Trainer:
         seconds = Seconds(wait, train, time.monotonic() - started)
         row = measured(step + 1, groups, credited, report, staleness, seconds)
         await self.diary.step(row, sample_rows(step + 1, groups, self.training.text))
+
+    def _credited(self, step: int, groups: Sequence[Group]) -> Credited:
+        """What there is to learn from, by the run's method."""
+        rows = self._rows(step, groups)
+        if self.plan.tuning.method == "rejection_sft":
+            return keep_passed(rows, [reward.passed for group in groups for reward in group.rewards])
+        return credit(rows, self.plan.tuning.advantage)
 
     def _rows(self, step: int, groups: Sequence[Group]) -> list[TrainSample]:
         """A step's samples in the hand-over format; a group is a place in the step, so that one prompt stays one."""

@@ -14,15 +14,17 @@ always the log-probability that the sampler recorded, and advantage A:
   `importance_sampling`; only the value of the loss differs.
 * `gspo`                 as grpo with one ratio for the whole sequence, exp(mean over t of log r). Zheng et al. 2025,
   "Group Sequence Policy Optimization", equation 5.
+* `cross_entropy`        -A logp with A = 1: supervised learning on the samples that were kept; no ratio, no clip.
 
-`importance_sampling`, `ppo`, `dapo` and `cispo` are averaged over all trained tokens of the minibatch, `grpo` and
-`gspo` over sequences. With `kl_coef` each token adds kl_coef · r · (exp(d) - d - 1), d = base - logp:
-Schulman's k3 estimator of KL(policy ‖ base), "Approximating KL Divergence" (2020), weighted with the ratio so that its
-gradient has no bias. DeepSeek-AI 2025, "DeepSeek-V3.2", section 3.1.
+`importance_sampling`, `ppo`, `dapo`, `cispo` and `cross_entropy` are averaged over all trained tokens of the
+minibatch, `grpo` and `gspo` over sequences. With `kl_coef` each token adds kl_coef · r · (exp(d) - d - 1), d = base -
+logp: Schulman's k3 estimator of KL(policy ‖ base), "Approximating KL Divergence" (2020), weighted with the ratio so
+that its gradient has no bias. DeepSeek-AI 2025, "DeepSeek-V3.2", section 3.1.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -89,8 +91,8 @@ def ratios(logp: Tensor, tokens: Tokens, loss: Loss) -> Tensor:
 
 def clipped(ratio: Tensor, tokens: Tokens, loss: Loss) -> Tensor:
     """Which tokens a clip or cap bears on. Boolean, shape (N,)."""
-    if loss.name in {"importance_sampling", "cispo"}:
-        return ratio > loss.cap
+    if loss.name in {"importance_sampling", "cispo", "cross_entropy"}:
+        return ratio > (math.inf if loss.name == "cross_entropy" else loss.cap)
     low = (ratio < 1 - loss.clip_low) & (tokens.advantage < 0)
     return low | ((ratio > 1 + loss.clip_high) & (tokens.advantage > 0))
 
@@ -107,6 +109,8 @@ def _surrogate(logp: Tensor, ratio: Tensor, tokens: Tokens, loss: Loss) -> Tenso
         return -(ratio.clamp(max=loss.cap) / ratio).detach() * ratio * tokens.advantage
     if loss.name == "cispo":
         return -ratio.clamp(max=loss.cap).detach() * tokens.advantage * logp
+    if loss.name == "cross_entropy":
+        return -tokens.advantage * logp
     near = ratio.clamp(1 - loss.clip_low, 1 + loss.clip_high)
     return -(ratio * tokens.advantage).minimum(near * tokens.advantage)
 

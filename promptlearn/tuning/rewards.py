@@ -25,6 +25,8 @@ class Reward:
     feedback: str = ""
     """The judges' words."""
     error: str = ""
+    passed: bool | None = None
+    """Whether every judge that counts passes it; None: not judged."""
 
 
 class Rewards:
@@ -33,6 +35,7 @@ class Rewards:
     def __init__(self, panel: Panel, prompt: str, split: Split) -> None:
         """`prompt` is the digest of the prompt that the policy answers."""
         self._panel = panel
+        self._strict = Panel(panel.members, all_pass=True)
         self._prompt = prompt
         self._split = split
 
@@ -43,9 +46,16 @@ class Rewards:
         """
         rollout = Rollout(prompt=self._prompt, example=example.id, output=output, stop_reason=finish_reason)
         verdicts = await self._panel.judge(example, rollout, self._split)
+        strict = self._strict.score(verdicts)
         row = Row(example, rollout, verdicts, self._panel.score(verdicts))
         parts = {verdict.name: verdict.score for verdict in verdicts}
-        return Reward(row.score, parts, "\n".join(map(_words, verdicts)), row.trouble or "")
+        return Reward(
+            row.score,
+            parts,
+            "\n".join(map(_words, verdicts)),
+            row.trouble or "",
+            None if strict is None else strict == 1.0,
+        )
 
 
 def _words(verdict: Verdict) -> str:

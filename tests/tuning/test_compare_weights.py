@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -143,6 +144,20 @@ def test_curves_of_training_begin_with_the_base_and_grow_dearer(store: Store) ->
         assert [point.calls for point in curve] == sorted(point.calls for point in curve)
         assert curve[-1].calls == learned.training.calls
         assert curve[-1].cost_usd is not None
+
+
+def test_rejection_sft_is_an_arm_with_as_many_samples_as_weights(store: Store) -> None:
+    """The same steps, samples and readings; `loss` and `advantage` have no say in it."""
+    lab = colour_lab(store, "base", "weights", "rejection_sft")
+    lab = replace(lab, tuning=lab.tuning.model_copy(update={"loss": "cispo", "advantage": "centre"}))
+    base, weights, kept = asyncio.run(compare(lab)).arms
+    assert base.test.score == 0.0
+    assert kept.test.score is not None
+    assert kept.test.score > 0.5
+    assert (kept.training.calls, kept.training.tokens) != (0, 0)
+    assert kept.training.calls == weights.training.calls
+    described = [store.reader.run(one.runs[0]) for one in kept.learned]
+    assert {row.config["tuning"]["method"] for row in described if row is not None} == {"rejection_sft"}
 
 
 def config(**models: object) -> LocalWeights:

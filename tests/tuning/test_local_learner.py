@@ -258,3 +258,30 @@ def test_architectures_that_compute_otherwise_are_refused() -> None:
     model.config.sliding_window = 128
     with pytest.raises(ConfigError, match="sliding window"):
         Policy(model, Lora())
+
+
+def test_cross_entropy_equals_transformers_own_loss() -> None:
+    """Loss and gradient, on a padded batch: the mean over all completion tokens, whatever the behaviour was."""
+    from peft import LoraConfig, get_peft_model
+
+    ours = learner()
+    samples = [replace(one, advantages=tuple(map(float, one.mask))) for one in rows(GROUPS)]
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
+    theirs = get_peft_model(tiny_model(), settings).eval()
+    adapter = [value for name, value in theirs.named_parameters() if ".lora_" in name]
+    with torch.no_grad():
+        for value, mine in zip(adapter, ours._policy.parameters, strict=True):
+            value.copy_(mine)
+            value.requires_grad_(True)
+    longest = max(len(one.token_ids) for one in samples)
+    ids = torch.tensor([[*one.token_ids, *[0] * (longest - len(one.token_ids))] for one in samples])
+    behind = torch.tensor([[*one.mask, *[False] * (longest - len(one.mask))] for one in samples])
+    loss = theirs(input_ids=ids, labels=ids.where(behind, torch.tensor(-100))).loss
+    loss.backward()
+
+    report = ours.forward_backward(samples, Loss("cross_entropy"))
+
+    assert report.loss == pytest.approx(loss.item(), rel=1e-5)
+    assert report.clip_fraction == 0
+    expected = torch.cat([value.grad.flatten() for value in adapter if value.grad is not None])
+    torch.testing.assert_close(gradient(ours), expected, rtol=1e-4, atol=1e-6)

@@ -153,7 +153,11 @@ class ToyLearner:
                 log_ratio = math.log(of[token]) - sample.behaviour_logprobs[at]
                 total += log_ratio
                 ratios.append(math.exp(log_ratio))
-                weight = min(ratios[-1], loss.cap) * sample.advantages[at] / tokens
+                weight = (
+                    (1.0 if loss.name == "cross_entropy" else min(ratios[-1], loss.cap))
+                    * sample.advantages[at]
+                    / tokens
+                )
                 for word in ANSWERS:
                     gradient[place][word] -= weight * ((word == token) - of[word])
             weights.append(math.exp(total))
