@@ -1,11 +1,13 @@
 """From reviewers' comments to a draft pull request, on examples/support_triage with the embedded model.
 
-    python benchmarks/reviews.py --into FOLDER [--seeds 0 1 2] [--json]
+    python benchmarks/reviews.py --into FOLDER [--seeds 0 1 2] [--model FILE.gguf] [--proposers rules] [--json]
 
 A GitHub on loopback (the test suite's) holds the example's files and a pull request on which its reviewers said their
 house rules, beside praise and a stranger's bad advice. For each seed the same configuration runs twice: with the
 comments that were pulled and approved, and without any. Then `github propose` opens the draft of the first seed's run.
-Takes about five minutes a run on two cores; given again with the same folder, it goes on where it stopped.
+Takes about five minutes a run on two cores; given again with the same folder, it goes on where it stopped. `--model`
+puts another file of weights in the place of SmolLM2-135M, `--proposers` others than the example's: of one folder always
+the same.
 """
 
 from __future__ import annotations
@@ -38,15 +40,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--into", type=Path, required=True, help="a folder for checkouts and their stores")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--model", type=Path, help="a GGUF file instead of the example's model")
+    parser.add_argument("--proposers", nargs="+", help="instead of the example's")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    found = conditions()
+    found, changes = conditions(), changed(given.model, given.proposers)
     server = GitHubServer(github())
     with server.in_thread() as url:
-        rows = [measured(given.into.resolve(), seed, url) for seed in given.seeds]
+        rows = [measured(given.into.resolve(), seed, url, changes) for seed in given.seeds]
         opened = proposed(given.into.resolve() / f"with-{given.seeds[0]}", url)
-    show("Reviewers' house rules", [*rows, overall(given.into.resolve(), given.seeds)], found, given.json)
+    show("Reviewers' house rules", [*rows, overall(given.into.resolve(), given.seeds, changes)], found, given.json)
     print(f"draft pull request: {opened}", file=sys.stderr)
+
+
+def changed(model: Path | None, proposers: Sequence[str] | None) -> list[str]:
+    """What every run is given beside the example's configuration."""
+    changes = [] if model is None else [f"models.task.model=local/{model.resolve()}"]
+    return changes + ([] if proposers is None else [f"search.proposers={json.dumps(list(proposers))}"])
 
 
 def github() -> World:
@@ -76,21 +86,22 @@ def checkout(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def measured(into: Path, seed: int, url: str) -> dict[str, Any]:
+def measured(into: Path, seed: int, url: str, changes: Sequence[str]) -> dict[str, Any]:
     """Both runs of one seed."""
     into.mkdir(parents=True, exist_ok=True)
     without = checkout(into / f"without-{seed}", reviews=None)
     taught = checkout(into / f"with-{seed}", reviews="store")
     cli(taught, "github", "pull", REPO, "--base-url", url, token=READ)
     cli(taught, "feedback", "approve", "--class", "rule", "--paths", "prompt.yaml", "--yes")
-    bare, learned = (ran(folder, seed) for folder in (without, taught))
+    bare, learned = (ran(folder, seed, changes) for folder in (without, taught))
     return row(f"seed {seed}", scores(without, bare), scores(taught, learned))
 
 
-def ran(folder: Path, seed: int) -> dict[str, Any]:
+def ran(folder: Path, seed: int, changes: Sequence[str]) -> dict[str, Any]:
     kept = folder / "result.json"
     if not kept.exists():
-        kept.write_text(json.dumps(cli(folder, "run", "--quiet", "--set", f"search.seed={seed}")), encoding="utf-8")
+        given = [part for change in (f"search.seed={seed}", *changes) for part in ("--set", change)]
+        kept.write_text(json.dumps(cli(folder, "run", "--quiet", *given)), encoding="utf-8")
     document: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     return document
 
@@ -117,12 +128,12 @@ def row(name: str, without: Sequence[float], taught: Sequence[float]) -> dict[st
     }
 
 
-def overall(into: Path, seeds: Sequence[int]) -> dict[str, Any]:
+def overall(into: Path, seeds: Sequence[int], changes: Sequence[str]) -> dict[str, Any]:
     """Every example's mean over the seeds, with and without."""
     means = []
     for kind in ("without", "with"):
         folders = [into / f"{kind}-{seed}" for seed in seeds]
-        per_seed = [scores(folder, ran(folder, seed)) for folder, seed in zip(folders, seeds, strict=True)]
+        per_seed = [scores(folder, ran(folder, seed, changes)) for folder, seed in zip(folders, seeds, strict=True)]
         means.append([sum(column) / len(column) for column in zip(*per_seed, strict=True)])
     return row(f"mean of {len(seeds)} seeds", *means)
 
