@@ -33,6 +33,7 @@ from promptlearn.store import open_store  # noqa: E402
 
 EXAMPLE = ROOT / "examples" / "support_triage"
 REPO = "acme/support"
+NOT_PROVEN = 3
 MAY = {"MEMBER": "write", "OWNER": "admin", "COLLABORATOR": "write", "NONE": "none"}
 
 
@@ -149,7 +150,7 @@ def cli(folder: Path, *arguments: str, token: str = "", write_token: str = "") -
     environment |= {"PYTHONPATH": str(ROOT), "GITHUB_TOKEN": token, "PROMPTLEARN_WRITE_TOKEN": write_token}
     command = [sys.executable, "-m", "promptlearn", *arguments, "--json"]
     done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
-    if done.returncode != 0:
+    if done.returncode not in (0, NOT_PROVEN):
         raise SystemExit(f"{' '.join(arguments)} in {folder}:\n{done.stdout}{done.stderr}")
     document: dict[str, Any] = json.loads(done.stdout)
     return document
