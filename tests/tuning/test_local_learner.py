@@ -15,6 +15,7 @@ from torch import Tensor
 
 from promptlearn.errors import ConfigError, TuningError
 from promptlearn.tuning.base import LOSSES, Adam, Learner, Loss, LossName, TrainSample
+from promptlearn.tuning.local import packing
 from promptlearn.tuning.local.head import token_logprobs
 from promptlearn.tuning.local.learner import LocalLearner
 from promptlearn.tuning.local.memory import activation_bytes, plan
@@ -215,6 +216,25 @@ def test_any_shape_scores_as_one_row_at_a_time(groups: list[tuple[int, list[int]
     samples = rows(groups)
     for ours, theirs in zip(LocalLearner(tiny_policy()).logprobs(samples), plain_logprobs(samples), strict=True):
         assert ours == pytest.approx(theirs, abs=1e-4)
+
+
+@pytest.mark.parametrize("budget", [None, 40, 70])
+@pytest.mark.parametrize("tails", [[2, 5, 1], [0, 3, 0], [4]])
+def test_what_all_groups_begin_with_is_computed_once_and_exactly(
+    tails: list[int], budget: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long prompt with other last words for each group, against one row at a time."""
+    groups = rows([(40 + tail, [3, 1, 2]) for tail in tails])
+    shared = groups[0].token_ids[:40]
+    groups = [replace(row, token_ids=(*shared, *row.token_ids[40:])) for row in groups]
+    assert LocalLearner(tiny_policy(), tokens_at_once=budget).logprobs(groups) == [
+        pytest.approx(row, abs=1e-4) for row in plain_logprobs(groups)
+    ]
+    shared_once, one_by_one = learner(budget), learner(budget)
+    shared_once.forward_backward(groups, Loss())
+    monkeypatch.setattr(packing, "_WORTH", 1000)
+    one_by_one.forward_backward(groups, Loss())
+    torch.testing.assert_close(gradient(shared_once), gradient(one_by_one), rtol=1e-4, atol=1e-6)
 
 
 def test_prompts_of_a_group_may_part_before_the_first_sampled_token() -> None:

@@ -93,6 +93,30 @@ async def test_leaving_early_stops_the_decoding() -> None:
     assert len(await draw(sampler)) == 6
 
 
+async def test_a_prompt_that_begins_as_the_one_before_is_read_from_where_they_part_to_the_bit(tmp_path: Path) -> None:
+    policy, read = tiny_policy(), []
+    learner, sampler = trained(policy), LocalSampler(policy)
+    hidden = policy.hidden
+    policy.hidden = lambda ids, *rest, **more: read.append(ids.shape[1]) or hidden(ids, *rest, **more)  # type: ignore[method-assign,func-returns-value]
+    first, second = [[3 + place % 50 for place in range(150)] + tail for tail in ([5, 6], [7])]
+
+    async def answer(prompt: list[int], of: LocalSampler) -> list[Sample]:
+        read.clear()
+        return sorted([one async for one in of.sample(prompt, 3, training_sampling(1, 7))], key=_index)
+
+    await answer(first, sampler)
+    assert read == [64, 64, 24]
+    again = await answer(second, sampler)
+    assert read == [23]
+    assert again == await answer(second, LocalSampler(policy))  # who had read nothing before
+    assert await answer(second, sampler) == again
+    assert await answer(second[:128], sampler) == await answer(second[:128], LocalSampler(policy))
+    await sampler.publish(learner.save_adapter(tmp_path))
+    changed = await answer(second, sampler)
+    assert read == [64, 64, 23]  # other weights read it anew
+    assert changed != again
+
+
 async def test_other_sampling_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"temperature 0\.7"):
         await anext(LocalSampler(tiny_policy()).sample(PROMPT, 1, Sampling(temperature=0.7)))

@@ -2,7 +2,8 @@
 
 In one sequence `prompt, completion 1, completion 2, …` every completion sees the prompt and itself, at positions that
 restart behind the prompt: a block mask. It is never built: the prompt attends to itself, and the completions become the
-rows of a batch that shares the prompt's keys and values, so it costs what the allowed pairs cost. Knows no model.
+rows of a batch that shares the prompt's keys and values, so it costs what the allowed pairs cost. What the prompts of
+several groups begin with stands once before all of them, in the same way. Knows no model.
 """
 
 from __future__ import annotations
@@ -20,20 +21,24 @@ NAME = "promptlearn_grouped"
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """One group within a sequence: P prompt tokens from `start`, then G completions of at most C tokens."""
+    """One group within a sequence: S tokens at the sequence's beginning that all groups share, P prompt tokens of its
+    own from `start`, then G completions of at most C tokens.
+    """
 
     start: int
     prompt: int
     """P."""
+    shared: int
+    """S."""
     rows: Tensor
     """(G, C) positions of the completions' tokens in the sequence; behind a completion's end, of any token."""
     mask: Tensor
-    """(G, 1, C, P + C) boolean: what each token sees."""
+    """(G, 1, C, S + P + C) boolean: what each token sees."""
     back: Tensor
     """Positions in the flattened (G, C), in the order of the sequence."""
 
 
-def block(start: int, prompt: int, lengths: list[int], device: torch.device) -> Block:
+def block(start: int, prompt: int, lengths: list[int], device: torch.device, shared: int = 0) -> Block:
     """The block of a group whose completions have these lengths, as they stand one behind the other."""
     longest = max(lengths)
     size = torch.tensor(lengths, device=device)
@@ -42,8 +47,8 @@ def block(start: int, prompt: int, lengths: list[int], device: torch.device) -> 
     inside = column < size[:, None]
     rows = torch.where(inside, begins[:, None] + column, start)
     own = (column[:, None] >= column) & inside[:, None, :]
-    seen = torch.cat([own.new_ones(len(lengths), longest, prompt), own], dim=-1)[:, None]
-    return Block(start, prompt, rows, seen, inside.flatten().nonzero().flatten())
+    seen = torch.cat([own.new_ones(len(lengths), longest, shared + prompt), own], dim=-1)[:, None]
+    return Block(start, prompt, shared, rows, seen, inside.flatten().nonzero().flatten())
 
 
 def grouped_attention(
@@ -64,6 +69,9 @@ def grouped_attention(
         out = _attend(query, key, value, None, scaling, causal=query.shape[2] > 1)
         return out.transpose(1, 2), None
     parts = [part for each in blocks for part in _block_attention(query[0], key[0], value[0], each, scaling)]
+    if shared := blocks[0].shared:
+        q, k, v = (each[:, :, :shared] for each in (query, key, value))
+        parts.insert(0, _attend(q, k, v, None, scaling, causal=True)[0].transpose(0, 1))
     return torch.cat(parts)[None], None
 
 
@@ -71,6 +79,8 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scali
     """[(P, H, D), (completion tokens, H, D)] of one group."""
     prompt = slice(at.start, at.start + at.prompt)
     q, k, v = (each[None, :, prompt] for each in (query, key, value))
+    if at.shared:
+        k, v = (torch.cat([each[None, :, : at.shared], own], dim=2) for each, own in ((key, k), (value, v)))
     first = _attend(q, k, v, None, scaling, causal=True)[0].transpose(0, 1)
     groups = len(at.rows)
     rows = [each[:, at.rows].transpose(0, 1) for each in (query, key, value)]
@@ -83,7 +93,12 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scali
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, causal: bool
 ) -> Tensor:
-    """(B, H, Q, D). Query heads that share a key head are folded into rows, so that keys are never repeated."""
+    """(B, H, Q, D). Query heads that share a key head are folded into rows, so that keys are never repeated. With
+    `causal` the last query sees all keys, however many more of them there are.
+    """
+    queries, keys = query.shape[2], key.shape[2]
+    if causal and queries < keys:
+        mask, causal = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries), False
     if query.shape[2] == 1 and mask is None and query.shape[1] != key.shape[1]:
         folded = query.reshape(len(query), key.shape[1], -1, query.shape[3])
         return scaled_dot_product_attention(folded, key, value, scale=scaling).reshape(query.shape)

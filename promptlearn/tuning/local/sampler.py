@@ -1,4 +1,5 @@
-"""LocalSampler: draws a group from the published adapter, its prompt computed once.
+"""LocalSampler: draws a group from the published adapter, its prompt computed once, and what it has in common with the
+prompt before it not even that.
 
 Knows decoding; nothing about rewards or training. A completion is handed over when it ends, while the others go on, and
 its row leaves the batch.
@@ -17,7 +18,7 @@ from promptlearn.errors import ConfigError
 from promptlearn.models.base import Sampling
 from promptlearn.tuning.base import Adapter, FinishReason, Sample, check_sampling, greedy_sampling
 from promptlearn.tuning.canary import TOLERANCE, check
-from promptlearn.tuning.local.cache import GroupCache
+from promptlearn.tuning.local.cache import GroupCache, PromptCache
 from promptlearn.tuning.local.policy import Policy
 
 _LOOSE = 2e-2
@@ -30,6 +31,8 @@ class LocalSampler:
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._version = 0
+        self._prompt = PromptCache()
+        """Of the last prompt, read with the adapter that is published."""
 
     @property
     def policy_version(self) -> int:
@@ -69,6 +72,7 @@ class LocalSampler:
 
     def _publish(self, adapter: Adapter) -> None:
         self._policy.publish(adapter.path)
+        self._prompt = PromptCache()
         if adapter.canary is not None:
             measured = self._policy.sequence_logprobs(adapter.canary.token_ids, "published")
             check(adapter.canary, measured, TOLERANCE if self._policy.head.dtype == torch.float32 else _LOOSE)
@@ -78,7 +82,7 @@ class LocalSampler:
     ) -> Iterator[Sample]:
         """Samples in the order in which they end."""
         with torch.inference_mode(), self._policy.using("published"):
-            group = _Group.begin(self._policy, prompt_ids, n, sampling, self._version)
+            group = _Group.begin(self._policy, self._prompt, prompt_ids, n, sampling, self._version)
             while group.rows and not stopped():
                 yield from group.step()
 
@@ -101,12 +105,11 @@ class _Group:
     greedy: bool
 
     @classmethod
-    def begin(cls, policy: Policy, prompt_ids: Sequence[int], n: int, sampling: Sampling, version: int) -> _Group:
-        cache = GroupCache()
-        ids = torch.tensor([list(prompt_ids)], device=policy.device)
-        positions = torch.arange(len(prompt_ids), device=policy.device)[None]
-        hidden = policy.hidden(ids, positions, past_key_values=cache, use_cache=True)[:, -1]
-        cache.expand(n, sampling.max_tokens)
+    def begin(
+        cls, policy: Policy, prompt: PromptCache, prompt_ids: Sequence[int], n: int, sampling: Sampling, version: int
+    ) -> _Group:
+        hidden = _read(policy, prompt, prompt_ids)
+        cache = GroupCache(prompt, n, sampling.max_tokens)
         generator = torch.Generator()
         if sampling.seed is None:
             generator.seed()
@@ -160,3 +163,12 @@ class _Group:
         ids = tuple(self.token_ids[row])
         reason: FinishReason = "stop" if ids[-1] in self.policy.eos_ids else "length"
         return Sample(row, ids, tuple(self.logprobs[row]), reason, self.version)
+
+
+def _read(policy: Policy, cache: PromptCache, prompt_ids: Sequence[int]) -> Tensor:
+    """(1, d) what the prompt's last token says, once the cache holds the prompt."""
+    for begin, block in cache.missing(prompt_ids, policy.device):
+        ids = torch.tensor([block], device=policy.device)
+        positions = torch.arange(begin, begin + len(block), device=policy.device)[None]
+        hidden = policy.hidden(ids, positions, past_key_values=cache, use_cache=True)[:, -1]
+    return hidden
