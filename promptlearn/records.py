@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from promptlearn.sections import add_to_section, heading, names_in
 from promptlearn.variables import find_variables, substitute
 
 Json: TypeAlias = Any
@@ -93,6 +94,8 @@ class Rule:
     sources: tuple[str, ...] = ()
     """Example ids, verdict ids (`judge@example`) or review URLs."""
     effect: Effect | None = None
+    part: str = ""
+    """Which prompt of a program it belongs to, where there are several; empty: the last, or the only one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,11 @@ class Prompt:
         return self.messages[self.learned].content
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Names of the prompts that it holds, for a program with several; none for a single one."""
+        return tuple(name for name in names_in(self.text) if heading(name) in self.contract.locked)
+
+    @property
     def variables(self) -> frozenset[str]:
         """The contract's variables that the messages and rules mention."""
         return frozenset(find_variables(self._source())) & self.contract.variables
@@ -171,7 +179,7 @@ class Prompt:
         return fingerprint(
             {
                 "messages": [[message.role, message.content] for message in self.messages],
-                "rules": [rule.text for rule in self.rules],
+                "rules": [[rule.part, rule.text] if rule.part else rule.text for rule in self.rules],
                 "demonstrations": [[dict(demo.inputs), demo.output] for demo in self.demonstrations],
                 "variables": sorted(self.contract.variables),
                 "layout": [self.layout.demonstrations, self.layout.before, self.layout.after],
@@ -185,9 +193,12 @@ class Prompt:
 
     def learned_text(self) -> str:
         """The learned text with its rules (and demonstrations, where the layout writes them as text)."""
-        parts = [self.text]
-        if self.rules:
-            parts.append("Rules:\n" + "\n".join(f"- {rule.text}" for rule in self.rules))
+        text = self.text
+        for name in dict.fromkeys(rule.part for rule in self.rules if rule.part):
+            text = add_to_section(text, name, _listed([rule for rule in self.rules if rule.part == name]))
+        parts = [text]
+        if last := [rule for rule in self.rules if not rule.part]:
+            parts.append(_listed(last))
         if self.demonstrations and self.layout.demonstrations == "text":
             parts.append("Examples:\n\n" + "\n\n".join(_as_section(demo) for demo in self.demonstrations))
         first, *rest = parts
@@ -238,6 +249,10 @@ class Prompt:
         if len(left) == 1 and len(inputs) == 1:
             return [as_text(value) for value in left.values()]
         return ["\n".join(f"{name}: {as_text(value)}" for name, value in left.items())] if left else []
+
+
+def _listed(rules: Sequence[Rule]) -> str:
+    return "Rules:\n" + "\n".join(f"- {rule.text}" for rule in rules)
 
 
 def _as_section(demo: Demonstration) -> str:
@@ -296,6 +311,8 @@ class Turn:
     role: str
     content: str
     tool_calls: tuple[ToolCall, ...] = ()
+    prompt: str = ""
+    """Which prompt it was said under, for a program with several."""
 
 
 @dataclass(frozen=True, slots=True)

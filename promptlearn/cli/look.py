@@ -322,7 +322,10 @@ def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
     from promptlearn.report import prompt as stored_prompt
 
     found = stored_prompt(store, run, version)
-    parts = [("rule", rule.text, ", ".join(rule.sources), rule.effect) for rule in found.rules]
+    parts = [
+        (f"rule of {rule.part}" if rule.part else "rule", rule.text, ", ".join(rule.sources), rule.effect)
+        for rule in found.rules
+    ]
     for demo in found.demonstrations:
         shown = " / ".join(as_text(value) for value in demo.inputs.values())
         parts.append(("demonstration", f"{shown} → {demo.output}", demo.source, demo.effect))

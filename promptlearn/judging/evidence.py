@@ -71,7 +71,9 @@ def show_conversation(rollout: Rollout, limit: int, clean: Callable[[str], str])
 def _turn(number: int, turn: Turn, limit: int, clean: Callable[[str], str]) -> str:
     share = limit // _RESULT_SHARE
     calls = [_call(call, share, clean) for call in turn.tool_calls]
-    said = f"{number}. {turn.role}: {cut_middle(clean(turn.content), share)}"
+    named = turn.prompt and not turn.content.startswith(f"{turn.prompt}: ")
+    who = f"{turn.role} ({clean(turn.prompt)})" if named else turn.role
+    said = f"{number}. {who}: {cut_middle(clean(turn.content), share)}"
     return cut_middle("\n".join([said, *calls]), limit // 2)
 
 

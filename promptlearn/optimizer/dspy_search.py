@@ -30,9 +30,9 @@ from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.models.base import Model
 from promptlearn.optimizer.state import Search
 from promptlearn.programs.dspy_lm import lm_of, load_dspy
-from promptlearn.prompt.sections import join_sections, split_sections
 from promptlearn.records import Candidate, Decision, Demonstration, Example, Json, Message, Prompt, Split, as_text
 from promptlearn.runlog import RunLog
+from promptlearn.sections import join_sections, split_sections
 from promptlearn.selection.credit import Credit
 
 T = TypeVar("T")

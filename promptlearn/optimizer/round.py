@@ -16,6 +16,7 @@ from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
 from promptlearn.feedback import JudgedRow, Mistakes, mistakes
 from promptlearn.objectives import tie_breakers
+from promptlearn.optimizer.focus import Focus, focus_on
 from promptlearn.optimizer.lineage import partners as partners_of
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
@@ -73,6 +74,7 @@ class Round:
         self._settings = problem.settings
         self._reader = reader
         self._parent = self._choose_parent()
+        self._focus: Focus | None = None
         self._ties: dict[str, float] = {}
         """Of equal candidates the one is preferred of which this is smaller."""
 
@@ -132,11 +134,14 @@ class Round:
         left = 0
         partners = self._partners()
         idle = () if partners else (MergeProposer.name,)
+        await self._choose_focus(critique)
         for name, share in self.view.credit.share(self._settings.drafts, self.number, idle).items():
             count = share + left
             if not count:
                 continue
             brief = self._brief(critique, partners, f"{name}/{self.number}")
+            focus = None if name == MergeProposer.name else self._focus
+            brief = brief if focus is None else focus.brief(brief)
             self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
             try:
                 with self._reader.proposing():
@@ -148,8 +153,17 @@ class Round:
                 found = []
             self.outcome.drafted[name] = share
             left = count - len(found)
+            found = found if focus is None else [focus.widened(draft) for draft in found]
             drafts += [(name, brief, draft) for draft in found]
         return drafts
+
+    async def _choose_focus(self, critique: Critique) -> None:
+        """Of a program with several prompts, choose the one that this round changes."""
+        judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in critique.rows if (row.score or 0) < 1]
+        seed = f"{self._settings.seed}/focus/{self.number}"
+        self._focus = focus_on(self._parent.prompt, judged, self.number, seed)
+        if self._focus is not None:
+            await self._event("focus", prompt=self._focus.part, blame=dict(self._focus.blame))
 
     def _partners(self) -> tuple[Partner, ...]:
         if MergeProposer.name not in self._problem.proposers:
@@ -197,7 +211,10 @@ class Round:
     async def _repair(self, name: str, brief: Brief, draft: Draft, broken: list[str]) -> tuple[Draft, list[str]]:
         try:
             with self._reader.proposing():
-                repaired = await self._problem.proposers[name].repair(brief, draft, broken)
+                focus = None if name == MergeProposer.name else self._focus
+                asked = draft if focus is None else focus.narrowed(draft)
+                repaired = await self._problem.proposers[name].repair(brief, asked, broken)
+                repaired = repaired if focus is None or repaired is None else focus.widened(repaired)
         except SystemicError:
             raise
         except ModelError as error:
@@ -210,6 +227,8 @@ class Round:
         """Broken contract, or training text that was copied instead of learned from."""
         parent, train = self._parent.prompt, self._problem.dataset.train
         broken = violations(draft.prompt, parent)
+        if draft.prompt.parts != parent.parts:
+            broken.append(f"the headings of its prompts ({', '.join(parent.parts)}) have to stay, each once")
         own = "\n".join([draft.prompt.text, *(rule.text for rule in draft.prompt.rules)])
         old = "\n".join([parent.text, *(rule.text for rule in parent.rules)])
         allowed = set(copies(old, train))

@@ -312,7 +312,8 @@ def _junit(room: Room, options: CommandOptions) -> str | None:
 
 
 def _turn(said: Mapping[str, Json]) -> Turn:
-    return Turn(said["role"], said["content"], tuple(ToolCall(**call) for call in said["tool_calls"]))
+    calls = tuple(ToolCall(**call) for call in said["tool_calls"])
+    return Turn(said["role"], said["content"], calls, said.get("prompt", ""))
 
 
 def _is_left_out(path: str, options: CommandOptions) -> bool:

@@ -3,7 +3,8 @@
     program: {dspy: "pipeline.py:make_program"}
 
 The prompt stands in for the instructions of its predictors: the learned text is those of a single predictor; several
-have a heading each (`prompt/sections.py`). Rules and demonstrations go to the last predictor, which gives the answer.
+have a heading each (`promptlearn/sections.py`). A rule goes to the predictor that it was learned for, demonstrations to
+the last one, which gives the answer.
 
 To the run a program is its task model, as a command is: asked with a prompt and an example, it answers with its outcome
 as JSON. So the journal keeps outcomes, and the ledger counts runs of the program, whatever number of calls each makes
@@ -33,7 +34,6 @@ from typing import Any
 from promptlearn.errors import ConfigError, ModelError, PromptError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Price, Reply, Sampling
 from promptlearn.programs.dspy_lm import ModelEngine, counting, describe_lm, error_of, lm_of, load_dspy
-from promptlearn.prompt.sections import heading, join_sections, split_sections
 from promptlearn.records import (
     Demonstration,
     Example,
@@ -46,6 +46,7 @@ from promptlearn.records import (
     Usage,
     fingerprint,
 )
+from promptlearn.sections import heading, join_sections, split_sections
 
 FORM = 1
 """Raised whenever the same program would get something else than before, or its outcome is written differently."""
@@ -145,10 +146,7 @@ class DspyProgram:
         """A prompt as the model is asked with it: instructions and demonstrations, without where they came from."""
         as_turns = prompt.layout.demonstrations == "turns" and self.takes_demonstrations
         shown = prompt if not as_turns else replace(prompt, demonstrations=())
-        text, whole = prompt.text, shown.learned_text()
-        sections = split_sections(text, self.predictors)
-        last = self.predictors[-1]
-        sections[last] = whole if len(sections) == 1 else sections[last] + whole[len(text.rstrip("\n")) :]
+        sections = split_sections(shown.learned_text(), self.predictors)
         demos = [self._demo(demo) for demo in prompt.demonstrations] if as_turns else []
         return {"instructions": sections, "demos": demos}
 
@@ -207,7 +205,7 @@ class _Opened:
             prompt=prompt.digest,
             example=example.id,
             output=said["output"],
-            turns=tuple(Turn("assistant", text) for text in said["turns"]),
+            turns=tuple(Turn("assistant", text, prompt=_speaker(text)) for text in said["turns"]),
             stop_reason=reply.finish_reason,
             usage=reply.usage,
             seconds=reply.seconds,
@@ -215,6 +213,11 @@ class _Opened:
         )
         self._source.remember(rollout, _key(messages))
         return rollout
+
+
+def _speaker(turn: str) -> str:
+    """The predictor that a turn is of."""
+    return turn.partition(": ")[0]
 
 
 class DspyModel(ModelBase):

@@ -5,6 +5,7 @@ lines:
 
     {"turn": {"role": "assistant", "content": "…", "tool_calls": [{"name": "edit", "arguments": {…}, "result": "…"}]}}
     {"turn": "…"}                                a turn of the assistant's
+    {"turn": {"content": "…", "prompt": "plan"}}            said under one of several prompts, for credit
     {"usage": {"input_tokens": 812, "output_tokens": 90, "cached_tokens": 0, "cost_usd": 0.0021}}      adds up
     {"output": "…"}                              the output; the last one counts; any JSON value
     {"stop_reason": "max_turns"}
@@ -43,6 +44,7 @@ class _Turn(_Said):
     role: str = "assistant"
     content: str = ""
     tool_calls: tuple[_ToolCall, ...] = ()
+    prompt: str = ""
 
 
 class _Usage(_Said):
@@ -134,7 +136,7 @@ def _parsed(number: int, line: dict[str, Json]) -> _Line:
 
 def _turn(said: _Turn) -> Turn:
     calls = tuple(ToolCall(call.name, call.arguments, call.result) for call in said.tool_calls)
-    return Turn(said.role, said.content, calls)
+    return Turn(said.role, said.content, calls, said.prompt)
 
 
 def _usage(said: list[_Usage]) -> Usage | None:

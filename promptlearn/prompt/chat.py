@@ -68,6 +68,7 @@ class _Rule(_Section):
     text: StrictStr
     sources: tuple[StrictStr, ...] = ()
     effect: _Effect | None = None
+    part: StrictStr = ""
 
 
 class _Contract(_Section):
@@ -149,7 +150,9 @@ def read_chat(text: str, name: str) -> Chat:
     contract = chat.contract
     prompt = Prompt(
         messages=tuple(Message(m.role, split_end(m.content)[0]) for m in chat.messages),
-        rules=tuple(Rule(split_end(rule.text)[0], rule.sources, _effect(rule.effect)) for rule in chat.rules),
+        rules=tuple(
+            Rule(split_end(rule.text)[0], rule.sources, _effect(rule.effect), rule.part) for rule in chat.rules
+        ),
         demonstrations=tuple(
             Demonstration(demo.inputs, demo.output, demo.source, _effect(demo.effect)) for demo in chat.demonstrations
         ),
@@ -246,6 +249,8 @@ def _rule(rule: Rule) -> Json:
         written["sources"] = list(rule.sources)
     if rule.effect:
         written["effect"] = _measured(rule.effect)
+    if rule.part:
+        written["part"] = rule.part
     return written
 
 

@@ -105,7 +105,7 @@ def _contradict(one: Meaning, other: Meaning) -> bool:
 
 def _shorter(one: Rule, other: Rule) -> Rule:
     text = min((one.text, other.text), key=len)
-    return Rule(text, tuple(dict.fromkeys(one.sources + other.sources)))
+    return Rule(text, tuple(dict.fromkeys(one.sources + other.sources)), part=one.part)
 
 
 def _demonstrations(first: Prompt, second: Prompt, base: Prompt) -> tuple[tuple[Demonstration, ...], bool]:

@@ -1,4 +1,4 @@
-"""One text for the prompts of several predictors: a heading per predictor, its instructions below.
+"""One text for several prompts, as of a DSPy program's predictors: a heading per prompt, its instructions below.
 
     # predictor: summarise
     Say what the article is about.
@@ -49,3 +49,28 @@ def split_sections(text: str, names: Sequence[str]) -> dict[str, str]:
     ends = [*(match.start() for match in headings[1:]), len(text)]
     sections = {match[1]: text[match.end() : end].strip() for match, end in zip(headings, ends, strict=True)}
     return {name: sections[name] for name in names}
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Names of the headings, in order."""
+    return tuple(match[1] for match in _HEADING.finditer(text))
+
+
+def own_section(text: str, name: str) -> str:
+    """What a text says for one section: that section where it has headings, and no heading at all."""
+    headings = list(_HEADING.finditer(text))
+    if not headings:
+        return text
+    ends = [*(match.start() for match in headings[1:]), len(text)]
+    mine = [text[match.end() : end] for match, end in zip(headings, ends, strict=True) if match[1] == name]
+    return mine[0].strip() if len(mine) == 1 else _HEADING.sub("", text).strip()
+
+
+def add_to_section(text: str, name: str, block: str) -> str:
+    """The text with a block at the end of one section; at the end of it all where there is no such section."""
+    headings = list(_HEADING.finditer(text))
+    at = next((place for place, match in enumerate(headings) if match[1] == name), len(headings) - 1)
+    if at + 1 >= len(headings):
+        return "\n\n".join([text.rstrip("\n"), block])
+    end = headings[at + 1].start()
+    return "\n\n".join([text[:end].rstrip("\n"), block, text[end:]])
