@@ -16,6 +16,9 @@ from promptlearn.tokens import estimate_tokens
 
 FEEDBACK_SHARE = 2
 """A judge reads the question, the answer and its own instructions: about twice the task's input."""
+OWN = "promptlearn"
+GEPA_MINIBATCH, MIPRO_INSTRUCTIONS, MIPRO_SUMMARY = 3, 6, 12
+"""Rows that GEPA reflects on; instructions that MIPROv2 is asked for here, and calls that its summary may take."""
 EVIDENCE_TOKENS = 2000
 """Of what a command left behind, a judge sees about so much."""
 
@@ -76,7 +79,8 @@ def estimate(job: Job, learns: bool = True) -> Estimate:
     data = job.dataset
     rows = {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)}
     judges = tuple(_judge_name(spec) for spec in job.judges)
-    proposers = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names()) if learns else ()
+    own = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names())
+    proposers = () if not learns else own if job.search.optimizer == OWN else (job.search.optimizer,)
     return Estimate(rows, estimate_roles(job, learns), judges, proposers, job.warnings)
 
 
@@ -84,8 +88,6 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     """What each role will do; the part of an estimate that needs no look at the data's leaks."""
     data = job.dataset
     task = _task_calls(job) if learns else _capped(Range(len(data.test), len(data.test)), job.budget.task_calls)
-    asks = learns and any(p in LLM_PROPOSERS for p in job.proposer_names())
-    proposals = job.search.rounds * job.search.drafts if asks else 0
     prompt_low = _mean_tokens(job, data.examples[:200])
     # Demonstrations and rules grow a prompt up to its contract; a few thousand tokens where none is set.
     growth = (job.prompt.contract.max_tokens or max(2000, 4 * learned_tokens(job.prompt))) if learns else 0
@@ -93,7 +95,7 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     calls: dict[Role, Range] = {
         "task": task,
         "judge": _capped(_judge_calls(job, task, learns), job.budget.judge_calls),
-        "meta": _capped(Range(min(1, proposals), 2 * proposals), job.budget.meta_calls),
+        "meta": _capped(_meta_calls(job, task) if learns else Range(0, 0), job.budget.meta_calls),
     }
     feedback = job.search.feedback_tokens
     sizes: dict[Role, tuple[int, int]] = {
@@ -104,6 +106,20 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
     return {
         role: _role(job, role, calls[role], sizes[role]) for role in job.models() if role == "task" or calls[role].high
     }
+
+
+def _meta_calls(job: Job, task: Range) -> Range:
+    """Requests for proposals, each repaired once at most. GEPA asks once per step of at least two times three rows;
+    MIPROv2 asks for a summary of the data, and for instructions for each predictor.
+    """
+    if job.search.optimizer == "dspy:gepa":
+        return Range(1, task.high // (2 * GEPA_MINIBATCH) + 1)
+    if job.search.optimizer == "dspy:miprov2":
+        instructions = MIPRO_INSTRUCTIONS * max(1, len(job.prompt.parts))
+        return Range(instructions, 2 * instructions + MIPRO_SUMMARY)
+    asks = any(proposer in LLM_PROPOSERS for proposer in job.proposer_names())
+    proposals = job.search.rounds * job.search.drafts if asks else 0
+    return Range(min(1, proposals), 2 * proposals)
 
 
 def _judge_calls(job: Job, task: Range, learns: bool) -> Range:
@@ -139,6 +155,9 @@ def _role(job: Job, role: Role, calls: Range, size: tuple[int, int]) -> RoleEsti
 
 def _task_calls(job: Job) -> Range:
     search, data = job.search, job.dataset
+    if search.optimizer != OWN:  # they go on until the budget is spent, which has to be given
+        most = job.budget.task_calls or 0
+        return _capped(Range(min(most, 2 * len(data.test) + len(data.validation)), most), job.budget.calls)
     size = min(search.minibatch, len(data.train))
     idle = min(search.patience, search.rounds) * size
     gate = size * (3 + search.drafts)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from synthetic import SEED, TAGS, rows, task_model
 
 from promptlearn import Budget, optimize
+from promptlearn.config import SearchConfig
+from promptlearn.dataset import load_dataset
 from promptlearn.errors import ConfigError
+from promptlearn.estimate import estimate
+from promptlearn.job import Job, JudgeSpec
+from promptlearn.judging import ExactMatch
 from promptlearn.models.scripted import ScriptedModel
-from promptlearn.records import Message
+from promptlearn.optimizer.dspy_search import Desk, demonstration, question_of
+from promptlearn.records import Example, Message, Prompt
 from promptlearn.result import RunResult
 from promptlearn.store import open_store
 
@@ -102,3 +110,56 @@ def test_their_words_do_not_reach_stdout(tmp_path: Path, capsys: pytest.CaptureF
     result = learn(tmp_path, "dspy:gepa", calls=150)
     assert capsys.readouterr().out == ""
     assert json.dumps(result.to_json())
+
+
+def test_no_prompt_is_the_best_by_failing_where_it_is_hard() -> None:
+    """Invariant 4: failed rows lift no mean; a row that nobody has a score on counts for none."""
+    dataset = load_dataset(rows(60), inputs=["message"], expected="tag")
+    ids = [example.id for example in dataset.validation]
+    task: Any = SimpleNamespace(dataset=dataset, seed=Prompt.of(SEED))
+    seed, failing = Prompt.of("steady"), Prompt.of("failing")
+    half = len(ids) // 2
+    steady: dict[str, float | None] = dict.fromkeys(ids, 0.75)
+    rare: dict[str, float | None] = {id: 1.0 if place < half else None for place, id in enumerate(ids)}
+    desk = Desk(task, asyncio.new_event_loop(), {one.digest: one for one in (seed, failing)})
+    desk.scores = {"validation": {seed.digest: steady, failing.digest: rare}}
+    best = desk.best()
+    assert best is not None
+    assert best[0] is seed
+    desk.scores["validation"][seed.digest] = rare
+    assert desk.best() == (seed, 1.0)
+    desk.scores["validation"] = {seed.digest: dict.fromkeys(ids)}
+    assert desk.best() is None
+    desk.loop.close()
+
+
+def test_demonstrations_of_mipro_name_the_example_that_they_came_from() -> None:
+    """Invariant 11."""
+    example = Example("e7", {"message": "my parcel"}, "shipping")
+    known = {question_of(example.inputs): example}
+    made = demonstration({"message": example.inputs["message"], "answer": "shipping"}, example.inputs, known)
+    assert (made.source, made.output) == (example.id, "shipping")
+    assert demonstration({"message": "made up", "answer": "x"}, example.inputs, known).source == ""
+
+
+@pytest.mark.parametrize("optimizer", ["dspy:gepa", "dspy:miprov2"])
+def test_the_estimate_knows_the_optimizer(tmp_path: Path, optimizer: Any) -> None:
+    dataset = load_dataset(rows(90), inputs=["message"], expected="tag")
+    with open_store(tmp_path / "store.db") as store:
+        job = Job(
+            prompt=Prompt.of(SEED),
+            file=None,
+            dataset=dataset,
+            task=task_model(),
+            meta=ScriptedModel(writer, identity="writer"),
+            judges=(JudgeSpec(ExactMatch()),),
+            store=store,
+            search=SearchConfig(optimizer=optimizer),
+            budget=Budget(task_calls=CALLS),
+        )
+        found = estimate(job)
+    assert found.proposers == (optimizer,)
+    assert found.roles["task"].calls.high == CALLS
+    assert found.roles["task"].calls.low == 2 * len(dataset.test) + len(dataset.validation)
+    meta = found.roles["meta"].calls
+    assert 0 < meta.low < meta.high < CALLS

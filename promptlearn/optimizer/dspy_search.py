@@ -116,17 +116,25 @@ class Desk:
         return self.task.seed.with_text(join_sections({**known, **texts}))
 
     def best(self) -> tuple[Prompt, float] | None:
-        """The best prompt of those that answered every validation row, and its mean."""
+        """The best prompt of those that were asked about every validation row, and its mean.
+
+        A row that a prompt failed on counts as lost, unless none of them has a score on it: no prompt is the best by
+        failing where it is hard (as in `proof`). A prompt without any score is none of them.
+        """
         wanted = {example.id for example in self.task.dataset.validation}
-        means: dict[str, float] = {}
-        for digest, scores in self.scores.get("validation", {}).items():
-            judged = [score for score in scores.values() if score is not None]
-            if judged and wanted <= scores.keys():
-                means[digest] = sum(judged) / len(judged)
-        if not means:
+        known = {digest: scores for digest, scores in self.scores.get("validation", {}).items() if _judged(scores)}
+        complete = {digest: scores for digest, scores in known.items() if wanted <= scores.keys()}
+        rows = set().union(*(_judged(scores) for scores in known.values()))
+        if not complete:
             return None
+        means = {digest: sum(scores.get(row) or 0.0 for row in rows) / len(rows) for digest, scores in complete.items()}
         digest = max(means, key=lambda one: means[one])  # the first of equals: they were asked about in that order
         return self.prompts[digest], means[digest]
+
+
+def _judged(scores: Mapping[str, float | None]) -> set[str]:
+    """Rows that have a score."""
+    return {row for row, score in scores.items() if score is not None}
 
 
 async def learn_with(name: str, task: Task) -> Search:
@@ -335,7 +343,7 @@ def _student(dspy: Any, desk: Desk) -> Any:
     names = desk.task.sections
     texts = split_sections(desk.task.seed.text, names)
     inputs = ", ".join(desk.task.dataset.variables)
-    examples = {_asked(one.inputs): one for one in desk.task.dataset.train + desk.task.dataset.validation}
+    examples = {question_of(one.inputs): one for one in desk.task.dataset.train + desk.task.dataset.validation}
     validation = {one.id for one in desk.task.dataset.validation}
 
     class Student(dspy.Module):  # type: ignore[misc]
@@ -343,9 +351,9 @@ def _student(dspy: Any, desk: Desk) -> Any:
             self.steps = [dspy.Predict(dspy.Signature(f"{inputs} -> answer", texts[name])) for name in names]
 
         def forward(self, **given: Any) -> Any:
-            example = examples[_asked(given)]
+            example = examples[question_of(given)]
             prompt = desk.prompt({name: s.signature.instructions for name, s in zip(names, self.steps, strict=True)})
-            demos = tuple(_demonstration(demo, given) for demo in self.steps[-1].demos)
+            demos = tuple(demonstration(demo, given, examples) for demo in self.steps[-1].demos)
             prompt = replace(prompt, demonstrations=demos or prompt.demonstrations)
             rows = desk.rows(prompt, [example], "validation" if example.id in validation else "train")
             if rows is not None and rows[0].score is None:
@@ -358,9 +366,11 @@ def _student(dspy: Any, desk: Desk) -> Any:
     return Student()
 
 
-def _demonstration(demo: Any, like: Mapping[str, Json]) -> Demonstration:
-    """DSPy's demonstration as ours."""
-    return Demonstration({name: demo[name] for name in like if name in demo}, as_text(demo["answer"]))
+def demonstration(demo: Any, like: Mapping[str, Json], examples: Mapping[str, Example]) -> Demonstration:
+    """DSPy's demonstration as ours, with the example that it was taken from."""
+    inputs = {name: demo[name] for name in like if name in demo}
+    source = examples.get(question_of(inputs))
+    return Demonstration(inputs, as_text(demo["answer"]), source.id if source else "")
 
 
 def _golds(dspy: Any, examples: Sequence[Example]) -> list[Any]:
@@ -370,7 +380,7 @@ def _golds(dspy: Any, examples: Sequence[Example]) -> list[Any]:
     ]
 
 
-def _asked(inputs: Mapping[str, Json]) -> str:
+def question_of(inputs: Mapping[str, Json]) -> str:
     return repr(sorted(inputs.items()))
 
 
