@@ -27,6 +27,7 @@ from promptlearn.errors import ConfigError, SystemicError
 from promptlearn.models.base import ModelBase, Price, Reply, Sampling
 from promptlearn.models.hub import file_digest
 from promptlearn.models.openai import ChatModel
+from promptlearn.models.openmp import sleeping_threads
 from promptlearn.records import Json, Message
 
 TIMEOUT = 600.0
@@ -209,7 +210,8 @@ def _stop_all() -> None:
 
 def _launch(weights: Weights, need: Need) -> Running:
     """Start a server on a free loopback port, silent, and closed to everybody without the key of this process."""
-    xllamacpp = _import_quietly()
+    with sleeping_threads():
+        import xllamacpp
     key = secrets.token_urlsafe(24)
     params = xllamacpp.CommonParams()
     params.verbosity = -1
@@ -234,20 +236,3 @@ def _launch(weights: Weights, need: Need) -> Running:
         message = f"llama.cpp can not run {files}: {said}; check that it is a whole GGUF file, or lower `context`"
         raise SystemicError("not_found", message) from None
     return Running(server, server.listening_address, key)
-
-
-def _import_quietly() -> Any:
-    """Import xllamacpp with an OpenMP that sleeps while it waits, unless the user says otherwise.
-
-    By default its threads spin at barriers. Where another process wants the same core, each barrier then costs a time
-    slice: measured on two busy cores, 2,300 ms of CPU per call instead of 450. OpenMP reads the variable once, when it
-    is loaded.
-    """
-    given = os.environ.get("OMP_WAIT_POLICY")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    try:
-        import xllamacpp
-    finally:
-        if given is None:
-            del os.environ["OMP_WAIT_POLICY"]
-    return xllamacpp

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from promptlearn.errors import ConfigError
+from promptlearn.models.openmp import sleeping_threads
 from promptlearn.tuning.base import Backend, Lora
 
 _PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf")
@@ -36,10 +37,11 @@ def open_local(
     configuration or its tokenizer names. Raises ConfigError.
     """
     require_torch()
-    from promptlearn.tuning.local.learner import LocalLearner
-    from promptlearn.tuning.local.loading import load
-    from promptlearn.tuning.local.policy import Policy
-    from promptlearn.tuning.local.sampler import LocalSampler
+    with sleeping_threads():
+        from promptlearn.tuning.local.learner import LocalLearner
+        from promptlearn.tuning.local.loading import load
+        from promptlearn.tuning.local.policy import Policy
+        from promptlearn.tuning.local.sampler import LocalSampler
 
     model, tokenizer, model_hash = load(name, device or best_device(), cache_dir)
     named = model.generation_config.eos_token_id
