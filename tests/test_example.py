@@ -51,6 +51,14 @@ def test_its_configuration_prompt_and_reviews_open() -> None:
     assert any(not review.trusted for review in reviews)
 
 
+def test_its_comparison_opens_and_its_arm_prompt_is_the_demo() -> None:
+    config, demo = load_config(FOLDER / "compare.yaml"), load_config(FOLDER / "promptlearn.yaml")
+    assert config.compare.arms == ("base", "prompt", "weights", "prompt+weights")
+    assert config.compare.seeds >= 3
+    for part in ("prompt", "data", "models", "judges", "search", "reviews", "budget"):
+        assert getattr(config, part) == getattr(demo, part), part
+
+
 def test_the_seed_prompt_tells_no_label() -> None:
     text = read_prompt(FOLDER / "prompt.yaml").prompt.text
     assert not any(label in text for label in {row["label"] for row in messages()})
