@@ -136,7 +136,7 @@ class Job:
         kept = [list(contract.locked), contract.max_tokens, contract.output_schema]
         proposers = [name if isinstance(name, str) else name.name for name in self.proposer_names()]
         reviews = [[review.body, review.suggestion] for review in usable(self.reviews)]
-        scoring = self.scoring.model_dump(mode="json")
+        scoring = self.scoring.model_dump(mode="json", exclude={"criteria"})
         parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, scoring, proposers, search, reviews]
         parts += [[guard.id, *guard.examples] for guard in self.guards]
         parts += [one.model_dump(mode="json") for one in self.objectives]

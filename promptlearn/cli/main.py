@@ -27,6 +27,7 @@ from promptlearn.cli import (
     github_propose,
     github_serve,
     judge,
+    judge_compare,
     judge_noise,
     judge_people,
     look,
@@ -71,6 +72,7 @@ feedback_decide.register(feedback.app)
 feedback_take.register(feedback.app)
 feedback_classify.register(feedback.app)
 app.add_typer(feedback.app, name="feedback")
+judge_compare.register(judge.app)
 judge_noise.register(judge.app)
 judge_people.register(judge.app)
 app.add_typer(judge.app, name="judge")

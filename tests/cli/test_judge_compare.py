@@ -1,0 +1,78 @@
+"""`judge compare`: whose answers a judge prefers, in both orders, and what a judge that looks at positions does."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import synthetic
+import yaml
+from shop import write_shop
+from typer.testing import CliRunner
+
+import promptlearn
+from promptlearn import Budget, ScriptedModel
+from promptlearn.cli.main import app
+from promptlearn.errors import DataError, UsageError
+from promptlearn.examine.preference import examine_preference, preference_document
+from promptlearn.judging import RelativeJudge
+from promptlearn.records import Message
+from promptlearn.store import open_store
+
+
+def shorter_first(messages: Sequence[Message]) -> str:
+    """Prefers the shorter answer, whatever it is called."""
+    found = re.finditer(r"<<<DATA ([A-Z]) (\w+)>>>\n(.*?)\n<<<END \1 \2>>>", messages[-1].content, re.DOTALL)
+    answers = {match[1]: match[3] for match in found}
+    order = sorted(answers, key=lambda name: (len(answers[name]), answers[name]))
+    notes = "\n".join(f"{name}: has {len(answers[name])} letters" for name in answers)
+    return json.dumps({"notes": notes, "ranking": " > ".join(order)})
+
+
+async def test_the_better_answers_are_preferred_in_both_orders(tmp_path: Path) -> None:
+    result = await promptlearn.aoptimize(
+        synthetic.SEED,
+        synthetic.rows(),
+        task=synthetic.task_model(),
+        inputs=["message"],
+        expected="tag",
+        reviews=synthetic.house_rules(),
+        proposers=["rules"],
+        rounds=1,
+        budget=Budget(task_calls=2000),
+        store=tmp_path / "store.db",
+    )
+    model = ScriptedModel(shorter_first, identity="shorter")
+    with open_store(tmp_path / "store.db") as store:
+        report = await examine_preference(store, RelativeJudge(model), result.run_id, rows=6)
+        itself = await examine_preference(store, RelativeJudge(model), result.run_id, ("best", "best"), rows=4)
+        with pytest.raises(UsageError, match="has no prompt"):
+            await examine_preference(store, RelativeJudge(model), result.run_id, ("baseline", "77"))
+        with pytest.raises(DataError, match="no train row"):
+            await examine_preference(store, RelativeJudge(model), result.run_id, ("baseline", "best"), "train", rows=0)
+    assert (report.count("preferred"), report.usage.calls) == (6, 12)
+    assert report.test.difference == 1.0
+    document = preference_document(report)
+    assert document["cases"][0]["outcome"] == "preferred"
+    assert "letters" in document["cases"][0]["about_new"]
+    assert (itself.count("identical"), itself.usage.calls) == (4, 0)
+    assert itself.test.difference == 0.0
+
+
+def test_the_command_says_where_the_position_decided(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = json.dumps({"notes": "A: came first\nB: came second", "ranking": "A > B"})
+    models = {"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"}
+    folder = write_shop(tmp_path / "shop", models=models, judges=["label_set"], store="store.db")
+    (folder / "judge.yaml").write_text(yaml.safe_dump({"default": first}), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert CliRunner().invoke(app, ["run", "--quiet"]).exit_code == 0
+    ran = CliRunner().invoke(app, ["judge", "compare", "--rows", "5", "--json"])
+    assert ran.exit_code == 0, ran.output
+    document = json.loads(ran.stdout)
+    assert (document["pairs"], document["swapped"], document["difference"]) == (5, 5, 0.0)
+    shown = CliRunner().invoke(app, ["judge", "compare", "--rows", "5", "--criteria", "It is a tag."])
+    assert "the position decided" in shown.output
+    bare = CliRunner().invoke(app, ["judge", "compare", "--set", "models.judge=null"])
+    assert bare.exception is not None
+    assert "needs models.judge" in str(bare.exception)
