@@ -10,22 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from promptlearn.assets import load_yaml_asset
 from promptlearn.comments import Received
-from promptlearn.errors import AssetError, ModelError
+from promptlearn.errors import ModelError
 from promptlearn.feedback.classify import KINDS, Classification, classify
 from promptlearn.feedback.distil import distil
 from promptlearn.feedback.prose import sentences, without_code
 from promptlearn.feedback.screen import addresses_machine, objections
 from promptlearn.feedback.statements import RELATIONS, Relation
 from promptlearn.hidden import visible
+from promptlearn.meta_prompt import MetaPromptFile
 from promptlearn.models.base import Model, Sampling
 from promptlearn.models.structured import Field, complete_fields
-from promptlearn.records import Message, Usage
+from promptlearn.records import Usage
 from promptlearn.redaction import redact
-from promptlearn.template import call_nonce, fence, render, template_variables
 
 _MAX_DIFF = 1500
 """Characters of a diff's end that a model sees."""
@@ -42,39 +39,6 @@ _RELATION = (
 )
 
 
-class Question(BaseModel):
-    """One file of `meta_prompts/` that asks about comments."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: int
-    inputs: frozenset[str]
-    system: str
-    template: str
-
-    @classmethod
-    def load(cls, use: str, folder: Path | None = None) -> Question:
-        """A shipped meta-prompt by its name, or a file by its path. Raises `AssetError`."""
-        try:
-            found = cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise AssetError(f"{use}: {where}: {first['msg']}; possible keys: {', '.join(cls.model_fields)}") from error
-        if missing := template_variables(found.template, use) - found.inputs:
-            raise AssetError(f"{use}: inputs lacks {', '.join(sorted(missing))}, which the template reads")
-        return found
-
-    def messages(self, material: Mapping[str, str]) -> tuple[Message, ...]:
-        """The chat messages of one call. The same material gives the same bytes, as the journal needs."""
-        shown = {name: redact(material.get(name, "")) for name in self.inputs}
-        nonce = call_nonce([shown[name] for name in sorted(shown)], f"{self.name}@{self.version}")
-        values = {name: fence(text, nonce, name) if text else "" for name, text in shown.items()}
-        asked = render(self.template, values, self.name)
-        return (Message("system", self.system.strip()), Message("user", asked.strip()))
-
-
 class Asker:
     """A model that reads comments."""
 
@@ -84,7 +48,7 @@ class Asker:
         # A judgement, not a work of art: the same comment gets the same answer.
         self._sampling = Sampling(max_tokens=model.sampling.max_tokens, temperature=0.0, seed=model.sampling.seed)
         self._kind, self._rule, self._relation = (
-            Question.load(name, folder) for name in ("classify", "distil", "compare")
+            MetaPromptFile.load(name, folder) for name in ("classify", "distil", "compare")
         )
         self.usage = Usage()
         """What all calls so far cost."""
@@ -98,7 +62,7 @@ class Asker:
         if plain.kind == "out_of_scope" or not without_code(received.text).strip():
             return plain
         material = _material(received)
-        reply = await complete_fields(self._model, self._kind.messages(material), _KIND, self._sampling)
+        reply = await complete_fields(self._model, self._kind.filled(material), _KIND, self._sampling)
         self.usage += reply.usage
         kind, reason = reply.values["kind"], " ".join(visible(str(reply.values["reason"])).split())[:300]
         rule = await self._distil(material) if kind == "rule" else plain.rule
@@ -107,7 +71,7 @@ class Asker:
 
     async def relation(self, first: str, second: str) -> Relation:
         """Whether two rules say the same. Raises `ModelError`."""
-        messages = self._relation.messages({"first": first, "second": second})
+        messages = self._relation.filled({"first": redact(first), "second": redact(second)})
         reply = await complete_fields(self._model, messages, _RELATION, self._sampling)
         self.usage += reply.usage
         found: Relation = reply.values["relation"]
@@ -116,7 +80,7 @@ class Asker:
     async def _distil(self, material: Mapping[str, str]) -> str:
         """The model's wording, or nothing where it has none that could stand in a prompt."""
         try:
-            reply = await complete_fields(self._model, self._rule.messages(material), _RULE, self._sampling)
+            reply = await complete_fields(self._model, self._rule.filled(material), _RULE, self._sampling)
         except ModelError as error:
             if error.kind not in ("unparseable", "truncated"):
                 raise
@@ -129,4 +93,5 @@ class Asker:
 
 def _material(received: Received) -> dict[str, str]:
     comment = received.comment
-    return {"comment": received.text, "file": comment.path or "", "diff": visible(comment.hunk)[-_MAX_DIFF:]}
+    shown = {"comment": received.text, "file": comment.path or "", "diff": visible(comment.hunk)[-_MAX_DIFF:]}
+    return {name: redact(text) for name, text in shown.items()}

@@ -10,16 +10,12 @@ import asyncio
 import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from promptlearn.assets import load_yaml_asset
-from promptlearn.errors import AssetError, ModelError, SystemicError
+from promptlearn.errors import ModelError, SystemicError
+from promptlearn.meta_prompt import MetaPromptFile
 from promptlearn.models.base import Model, Reply
 from promptlearn.records import Draft, Message, Usage
-from promptlearn.template import call_nonce, fence, render, template_variables
 
 T = TypeVar("T")
 
@@ -36,43 +32,14 @@ INPUTS = frozenset({*_SHOWN, "max_words", "max_rules", "draft", "complaints"})
 """What a template may read; `promptlearn.proposing.material` says what stands in each."""
 
 
-class MetaPrompt(BaseModel):
-    """One file of `meta_prompts/`."""
+class MetaPrompt(MetaPromptFile):
+    """A file of `meta_prompts/` that asks a proposer's question."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: int
-    inputs: frozenset[str]
-    system: str
-    template: str
-
-    @classmethod
-    def load(cls, use: str, folder: Path | None = None) -> MetaPrompt:
-        """A shipped meta-prompt by its name, or a file by its path. Raises `AssetError`."""
-        try:
-            found = cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            possible = ", ".join(cls.model_fields)
-            raise AssetError(f"{use}: {where}: {first['msg']}; a meta-prompt has the keys {possible}") from error
-        if missing := template_variables(found.template, use) - found.inputs:
-            raise AssetError(f"{use}: inputs lacks {', '.join(sorted(missing))}, which the template reads")
-        if unknown := found.inputs - INPUTS:
-            raise AssetError(
-                f"{use}: unknown inputs {', '.join(sorted(unknown))}; possible: {', '.join(sorted(INPUTS))}"
-            )
-        return found
+    possible = INPUTS
 
     def messages(self, material: Mapping[str, str], max_words: int, max_rules: int = 1) -> tuple[Message, ...]:
-        """The chat messages of one call; every non-empty material stands in a fence of its own (invariant 9)."""
-        nonce = call_nonce(list(material.values()), self.name)
-        fenced = {name: fence(text, nonce, name) if text else "" for name, text in material.items()}
-        limits = {"max_words": str(max_words), "max_rules": str(max_rules)}
-        values = {**dict.fromkeys(INPUTS, ""), **fenced, **limits}
-        asked = render(self.template, values, self.name)
-        return (Message("system", self.system.strip()), Message("user", asked.strip()))
+        """The chat messages of one call."""
+        return self.filled(material, {"max_words": str(max_words), "max_rules": str(max_rules)})
 
 
 @dataclass(frozen=True, slots=True)

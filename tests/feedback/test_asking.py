@@ -11,7 +11,8 @@ import pytest
 from remarks import received
 
 from promptlearn.errors import AssetError, ModelError
-from promptlearn.feedback.asking import Asker, Question
+from promptlearn.feedback.asking import Asker
+from promptlearn.meta_prompt import MetaPromptFile
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Message
 
@@ -103,17 +104,17 @@ async def test_rules_are_compared() -> None:
 
 @pytest.mark.parametrize("name", ["classify", "distil", "compare"])
 def test_every_question_is_the_same_bytes_each_time_and_fences_all_it_shows(name: str) -> None:
-    question = Question.load(name)
+    question = MetaPromptFile.load(name)
     material = dict.fromkeys(question.inputs, "some words")
-    assert question.messages(material) == question.messages(material)
-    assert question.messages(material)[1].content.count("<<<DATA") == len(question.inputs)
+    assert question.filled(material) == question.filled(material)
+    assert question.filled(material)[1].content.count("<<<DATA") == len(question.inputs)
 
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
         (lambda text: text.replace("inputs: [comment, file, diff]", "inputs: [comment, file]"), "inputs lacks diff"),
-        (lambda text: text + "more: 1\n", "possible keys: name, version, inputs, system, template"),
+        (lambda text: text + "more: 1\n", "has the keys name, version, inputs, system, template"),
     ],
 )
 def test_a_file_of_one_s_own_is_checked(tmp_path: Path, change: Callable[[str], str], complaint: str) -> None:
@@ -121,4 +122,4 @@ def test_a_file_of_one_s_own_is_checked(tmp_path: Path, change: Callable[[str], 
     file = tmp_path / "mine.yaml"
     file.write_text(change(shipped), encoding="utf-8")
     with pytest.raises(AssetError, match=complaint):
-        Question.load(str(file))
+        MetaPromptFile.load(str(file))
