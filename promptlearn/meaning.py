@@ -106,6 +106,11 @@ def relate(one: Meaning, other: Meaning, alike: float) -> Literal["same", "oppos
     return "opposite" if swapped or apart or ends or one.negative != other.negative else "same"
 
 
+def says_same(one: Meaning, other: Meaning) -> bool:
+    """Whether two rules on the same subject also name the same, and are both for it or against it."""
+    return one.values == other.values and one.poles == other.poles and one.negative == other.negative
+
+
 def quoted(text: str) -> list[str]:
     """What stands in back-ticks or quotation marks, without them, in order."""
     return [match[0][1:-1] for match in QUOTES.finditer(text)]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import promptlearn
 from promptlearn import Budget, RunResult
 from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
-from promptlearn.records import Message
+from promptlearn.records import Message, Prompt, Rule
 from promptlearn.report import load_run
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
@@ -28,7 +29,8 @@ def learn(store: Path, **changes: Any) -> RunResult:
         "store": store / "store.db",
         "budget": Budget(task_calls=2000),
     }
-    return promptlearn.optimize(synthetic.SEED, synthetic.rows(), **(arguments | changes))
+    settings = arguments | changes
+    return promptlearn.optimize(settings.pop("prompt", synthetic.SEED), synthetic.rows(), **settings)
 
 
 def jitter(seed: int) -> Callable[[Sequence[Message]], float]:
@@ -65,6 +67,20 @@ def test_every_learned_part_names_where_it_came_from_and_what_it_is_worth(tmp_pa
     for demo in prompt.demonstrations:
         assert demo.source
     assert all(effect is not None and effect.score > 0 for effect in effects)
+
+
+def test_what_was_there_before_is_measured_too_and_stays(tmp_path: Path) -> None:
+    """Invariant 11: a rule of the user's own file has a worth, whatever it is, and is not ours to remove."""
+    own = (Rule("Mail about a parcel gets the tag shipping."), Rule("Be kind to everybody."))
+    result = learn(tmp_path, prompt=replace(Prompt.of(synthetic.SEED), rules=own))
+    prompt = result.prompt
+    useful, idle = (next(rule for rule in prompt.rules if rule.text == one.text) for one in own)
+    assert useful.effect is not None
+    assert idle.effect is not None
+    assert idle.effect.score == 0
+    with open_store(tmp_path / "store.db") as store:
+        said = [decision.reason for decision in store.reader.decisions(result.run_id) if decision.stage == "prune"]
+    assert any("was there before and stays" in reason for reason in said)
 
 
 def test_a_task_that_no_prompt_helps_keeps_the_baseline(tmp_path: Path) -> None:

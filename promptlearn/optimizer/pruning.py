@@ -30,7 +30,8 @@ class Pruner:
 
     A part whose absence costs nothing on the validation rows goes (among equals the shorter wins). A part that is
     plainly worth keeping is measured no further; stopping there by evidence, not by the first lucky block, keeps its
-    measured worth honest. Parts that the user wrote, or that the contract needs, are left alone.
+    measured worth honest. Parts that were there before are measured last and stay; those that the contract needs are
+    left alone.
     """
 
     candidate: Candidate
@@ -46,8 +47,9 @@ class Pruner:
         self._guarding = guarding
 
     async def prune(self) -> None:
-        """Measure every learned part. Raises BudgetSpent; `candidate` holds what was settled before."""
-        parts = [drop.what for drop in drops(self.candidate.prompt) if _learned(drop.what)][::-1]
+        """Measure every part. Raises BudgetSpent; `candidate` holds what was settled before."""
+        parts = [drop.what for drop in drops(self.candidate.prompt)][::-1]
+        parts.sort(key=lambda part: not _learned(part))
         while parts:
             group, parts = parts[:GROUP], parts[GROUP:]
             parts = await self._settle_group([drop for drop in map(self._drop, group) if drop is not None]) + parts
@@ -57,7 +59,7 @@ class Pruner:
         again without it, because one may do what the other did.
         """
         tests = await self._without(self.candidate.prompt, group)
-        idle = [drop for drop, test in zip(group, tests, strict=True) if test.n and test.difference <= 0]
+        idle = [drop for drop, test in zip(group, tests, strict=True) if _goes(drop, test)]
         for drop, test in zip(group, tests, strict=True):
             if drop not in idle:
                 await self._settle(drop, test)
@@ -94,7 +96,7 @@ class Pruner:
     async def _settle(self, drop: Drop, test: PairedTest) -> None:
         current = self.candidate
         effect = Effect(test.difference, test.ci95, test.n)
-        goes = test.n > 0 and test.difference <= 0
+        goes = _goes(drop, test)
         lost = await self._guarding.lost(current.prompt, drop.prompt, self._reader) if goes else ""
         goes = goes and not lost
         what = "rule" if isinstance(drop.what, Rule) else "demonstration"
@@ -104,7 +106,7 @@ class Pruner:
             incumbent=current.digest,
             stage="prune",
             outcome="accepted" if goes else "rejected",
-            reason=lost or f"the {what} {'adds nothing' if goes else 'is worth keeping'} on {test.n} rows",
+            reason=lost or f"the {what} {_worth(drop, test)} on {test.n} rows",
             pairs=test.n,
             difference=-test.difference,
             p_value=test.p_value,
@@ -116,6 +118,16 @@ class Pruner:
         if not goes:
             await self._log.candidate(kept)  # the same prompt, now with what this part is worth
         self.candidate = shorter if goes else kept
+
+
+def _goes(drop: Drop, test: PairedTest) -> bool:
+    return _learned(drop.what) and test.n > 0 and test.difference <= 0
+
+
+def _worth(drop: Drop, test: PairedTest) -> str:
+    if test.n and test.difference <= 0:
+        return "adds nothing" if _learned(drop.what) else "was there before and stays, though it adds nothing"
+    return "is worth keeping"
 
 
 def _learned(part: Rule | Demonstration) -> bool:

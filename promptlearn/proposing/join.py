@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from promptlearn.contract import violations
-from promptlearn.meaning import Meaning, likeness, meaning
+from promptlearn.meaning import Meaning, likeness, meaning, says_same
 from promptlearn.proposing.wording import normalised, says
 from promptlearn.records import Demonstration, Prompt, Rule, as_text
 
@@ -83,17 +83,13 @@ def _united(kept: Sequence[Rule], new: Sequence[Rule]) -> tuple[list[Rule], list
     rules, conflicts = list(kept), list[str]()
     for at, rule in enumerate(new, len(kept)):
         alike = [other for other in near[at] if other < len(kept)]
-        if same := [other for other in alike if _same(meanings[other], meanings[at])]:
+        if same := [other for other in alike if says_same(meanings[other], meanings[at])]:
             rules[same[0]] = _shorter(rules[same[0]], rule)
         elif against := [other for other in alike if _contradict(meanings[other], meanings[at])]:
             conflicts.append(f"“{_short(kept[against[0]].text)}” against “{_short(rule.text)}”")
         else:
             rules.append(rule)
     return rules, conflicts
-
-
-def _same(one: Meaning, other: Meaning) -> bool:
-    return one.values == other.values and one.poles == other.poles and one.negative == other.negative
 
 
 def _contradict(one: Meaning, other: Meaning) -> bool:

@@ -19,6 +19,7 @@ from promptlearn.proposing.join import Joined, join
 from promptlearn.proposing.material import material, room, stated
 from promptlearn.proposing.meta import MetaPrompt, Request, ask, gather, repeat_index
 from promptlearn.proposing.rewrite import trouble, unwrapped
+from promptlearn.proposing.tracing import traced
 from promptlearn.records import Draft, Prompt
 
 
@@ -70,7 +71,7 @@ class MergeProposer:
         text = unwrapped(parse_tagged(reply, ("prompt",))["prompt"])
         if problem := trouble(text, parent, self._meta_prompt):
             raise ModelError("unparseable", problem)
-        prompt = replace(joined.with_text(text), rules=())
+        prompt = traced(replace(joined.with_text(text), rules=()), (*parent.rules, *partner.prompt.rules), parent)
         if prompt.digest in (parent.digest, partner.prompt.digest):
             return None
         return Draft(prompt, f"{_why(partner)}; both texts written as one", parents=(partner.prompt.digest,))

@@ -18,6 +18,7 @@ from promptlearn.models.structured import parse_tagged
 from promptlearn.proposing.base import Brief
 from promptlearn.proposing.material import fewer, material, room, shares, stated
 from promptlearn.proposing.meta import MetaPrompt, Request, ask, gather, repeat_index
+from promptlearn.proposing.tracing import traced
 from promptlearn.proposing.wording import normalised, says
 from promptlearn.records import Draft, FailureMode, Prompt
 
@@ -41,7 +42,8 @@ _MERGED = "The rules are merged into the text."
 
 
 class RewriteProposer:
-    """Drafts with a new learned text. Demonstrations stay; rules go, since the new text contains them."""
+    """Drafts with a new learned text. Demonstrations stay, and so do the rules that the new text states on lines of
+    their own; the others go, since the text contains them."""
 
     name = "rewrite"
 
@@ -75,10 +77,10 @@ class RewriteProposer:
         text = unwrapped(parts["prompt"])
         if problem := trouble(text, parent, self._meta_prompt):
             raise ModelError("unparseable", problem)
-        prompt = replace(parent.with_text(text), rules=())
+        prompt = traced(replace(parent.with_text(text), rules=()), parent.rules, parent)
         if prompt.digest == parent.digest:
             return None
-        return Draft(prompt, _rationale(reply, parent))
+        return Draft(prompt, _rationale(reply, len(parent.rules) > len(prompt.rules)))
 
 
 def unwrapped(text: str) -> str:
@@ -124,7 +126,7 @@ def _shingles(text: str) -> set[str]:
     return {" ".join(words[i : i + _SHINGLE]) for i in range(len(words) - _SHINGLE + 1)}
 
 
-def _rationale(reply: str, parent: Prompt) -> str:
+def _rationale(reply: str, merged: bool) -> str:
     match = _RATIONALE.search(reply)
     said = " ".join(match[1].split()) if match else ""
-    return " ".join(part for part in (said, _MERGED if parent.rules else "") if part)
+    return " ".join(part for part in (said, _MERGED if merged else "") if part)
