@@ -440,6 +440,8 @@ class FailureMode:
     """Expected behaviour, where the verdicts agree on one."""
     general: bool = True
     """False where a single example stands behind it."""
+    points: int = 1
+    """Different things that are said about it: suggestions, or sentences where no suggestion sums them up."""
 
 
 @dataclass(frozen=True, slots=True)

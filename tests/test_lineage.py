@@ -62,7 +62,7 @@ def test_partners_are_right_where_the_parent_is_wrong_and_were_not_joined_before
 
 @pytest.fixture
 def run(tmp_path: Path) -> latent.Learned:
-    return latent.learn(tmp_path, rules=40, rounds=6)
+    return latent.learn(tmp_path, rules=40, rounds=3)
 
 
 def test_winners_of_rounds_in_flight_are_raced_as_one_and_have_two_parents(run: latent.Learned, tmp_path: Path) -> None:
@@ -83,5 +83,5 @@ def test_winners_of_rounds_in_flight_are_raced_as_one_and_have_two_parents(run: 
 
 def test_the_merge_of_winners_is_the_same_at_any_concurrency(tmp_path: Path) -> None:
     """Invariant 8."""
-    runs = [latent.learn(tmp_path / str(n), rules=40, rounds=4, concurrency=n) for n in (1, 32)]
+    runs = [latent.learn(tmp_path / str(n), rules=40, rounds=2, concurrency=n) for n in (1, 32)]
     assert runs[0].decisions == runs[1].decisions

@@ -16,6 +16,7 @@ from math import ceil, isqrt
 from random import Random
 
 from promptlearn.feedback.critiques import Critique, JudgedRow, clusters, critiques
+from promptlearn.feedback.prose import sentences
 from promptlearn.records import FailureMode, as_text
 from promptlearn.tokens import estimate_tokens
 
@@ -136,6 +137,7 @@ class _Outline:
             suggestions=tuple(self.suggestions),
             expected=_expected(self.cluster),
             general=len(examples) > 1,
+            points=_points(self.cluster),
         )
 
 
@@ -188,6 +190,12 @@ def _expected(cluster: Sequence[Critique]) -> str:
 def _suggestions(cluster: Sequence[Critique]) -> list[str]:
     said = Counter(c.verdict.suggestion.strip() for c in cluster if c.verdict.suggestion)
     return [_shorten(text, _SUGGESTION_LENGTH) for text, _ in said.most_common() if text]
+
+
+def _points(cluster: Sequence[Critique]) -> int:
+    """Its suggestions; without any the sentences of the shortest explanation, which repeats itself least."""
+    explanations = [c.verdict.explanation for c in cluster if c.verdict.explanation.strip()]
+    return max(1, len(_suggestions(cluster)) or len(sentences(min(explanations, key=len, default=""))))
 
 
 def _quotes(cluster: Sequence[Critique], length: int) -> list[str]:

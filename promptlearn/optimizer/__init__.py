@@ -37,6 +37,8 @@ __all__ = ["Optimizer", "Search"]
 
 CRITIQUE = 1 / 12
 """Part of the budget that the critique of one round may take."""
+EXTRA = 1 / 24
+"""Part of the budget that each prompt of a race may take in extra time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Optimizer:
             settings,
             tuple(reviews),
             log,
+            extra=allowance.part(EXTRA, 0, len(dataset.validation)),
             critique=allowance.part(CRITIQUE, settings.minibatch, min(settings.critique, len(dataset.train))),
             objectives=tuple(objectives),
         )
@@ -208,6 +211,7 @@ class Optimizer:
             self._settings.alpha,
             reader,
             f"{self._settings.seed}/rematch/{round.number}",
+            round.fresh(incumbent, [challenger], self.search.learned),
         )
         won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
         meets = "meets" if challenger is winner else f"as part of {challenger.digest[:8]} meets"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 
 from promptlearn.contract import learned_tokens
 from promptlearn.errors import BudgetSpent
 from promptlearn.evaluation import Want
 from promptlearn.optimizer.reading import Reader
-from promptlearn.records import Candidate, Decision, Example
+from promptlearn.records import Candidate, Decision, Example, Prompt, Split
 from promptlearn.selection.race import Race
 
 
@@ -21,32 +21,49 @@ async def run_race(
     reader: Reader,
     chance: str,
     ties: Mapping[str, float] | None = None,
+    fresh: Sequence[Example] = (),
 ) -> tuple[list[Decision], BudgetSpent | None]:
     """One decision per candidate; with the error where the budget ended the race, because what it has proven so far
     counts.
 
     The rows that the incumbent has run come first, in another order in each race (by `chance`): where all races began
-    with the same few rows, an incumbent that was lucky on them would turn away every candidate there. Of equals the
-    one goes on of which `ties` is smaller, by default the shorter.
+    with the same few rows, an incumbent that was lucky on them would turn away every candidate there. `fresh` are train
+    rows for extra time, which is left out where the budget does not hold it. Of equals the one goes on of which `ties`
+    is smaller, by default the shorter.
     """
     known = [example for example in validation if reader.has("validation", (incumbent.digest, example.id))]
     Random(chance).shuffle(known)  # noqa: S311 - no secret
     by_id = {example.id: example for example in [*known, *validation]}
+    extra = {example.id: example for example in fresh if example.id not in by_id}
     by_digest = {candidate.digest: candidate for candidate in [incumbent, *candidates]}
     prices = ties or {candidate.digest: learned_tokens(candidate.prompt) for candidate in candidates}
-    race = Race(incumbent.digest, prices, list(by_id), alpha)
+    race = Race(incumbent.digest, prices, list(by_id), alpha, list(extra))
     ahead = reader.ahead()
     try:
         while not race.finished:
             digests = [incumbent.digest, *race.alive] if race.runs_incumbent else race.alive
             prompts = [by_digest[digest].prompt for digest in digests]
-            block = [by_id[example] for example in race.wanted()]
-            coming = [by_id[example] for example in race.coming(reader.reach(len(prompts)))]
-            ahead.want([Want(prompt, example, "validation") for example in coming for prompt in prompts])
-            rows = await reader.rows(prompts, block, "validation")
+            split: Split = "train" if race.in_extra_time else "validation"
+            rows_of = extra if race.in_extra_time else by_id
+            block = [rows_of[example] for example in race.wanted()]
+            coming = [rows_of[example] for example in race.coming(reader.reach(len(prompts)))]
+            ahead.want([Want(prompt, example, split) for example in coming for prompt in prompts])
+            rows = await reader.rows(prompts, block, split)
             race.observe({digest: [row.score for row in own] for digest, own in zip(digests, rows, strict=True)})
     except BudgetSpent as spent:
-        return race.decisions(), spent
+        return race.decisions(), None if race.in_extra_time else spent
     finally:
         ahead.want([])
     return race.decisions(), None
+
+
+def fresh_rows(
+    train: Sequence[Example], learned: Collection[str], racing: Sequence[Prompt], count: int, has: Callable[[str], bool]
+) -> list[Example]:
+    """At most `count` train rows from which none of these prompts learned; those that the incumbent `has` run first.
+
+    The last ones of the split, because critiques begin with the first.
+    """
+    shown = {demo.source for prompt in racing for demo in prompt.demonstrations}
+    unread = [example for example in reversed(train) if example.id not in learned and example.id not in shown]
+    return sorted(unread, key=lambda example: not has(example.id))[:count]

@@ -5,7 +5,7 @@ Reads a view and fills an outcome; changes nothing that another round could see.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 
@@ -18,12 +18,12 @@ from promptlearn.feedback import JudgedRow, Mistakes, mistakes
 from promptlearn.objectives import tie_breakers
 from promptlearn.optimizer.focus import Focus, focus_on
 from promptlearn.optimizer.lineage import partners as partners_of
-from promptlearn.optimizer.racing import run_race
+from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
 from promptlearn.proposing.base import Brief, Partner, Proposer
 from promptlearn.proposing.merge import MergeProposer
-from promptlearn.records import Candidate, Decision, Draft, FailureMode, Review, fingerprint
+from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Review, fingerprint
 from promptlearn.runlog import RunLog
 from promptlearn.selection.pareto import choose_parent
 
@@ -43,6 +43,8 @@ class Problem:
     critique: int
     """Train rows that a round may learn from."""
     objectives: tuple[ObjectiveConfig, ...] = ()
+    extra: int = 0
+    """Train rows that a race may read of each prompt in extra time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,18 @@ class Round:
             modes=[asdict(mode) for mode in found.modes],
             rows=len(rows),
         )
+        self.outcome.learned |= {row.example.id for row in rows}
         return Critique(tuple(rows), found)
+
+    def fresh(self, incumbent: Candidate, candidates: Sequence[Candidate], learned: Collection[str]) -> list[Example]:
+        """Train rows for extra time: none of these prompts comes from what was learned from them."""
+        return fresh_rows(
+            self._problem.dataset.train,
+            {*learned, *self.outcome.learned},
+            [one.prompt for one in (incumbent, *candidates)],
+            self._problem.extra,
+            lambda example: self._reader.has("train", (incumbent.digest, example)),
+        )
 
     async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
         """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
@@ -172,6 +185,7 @@ class Round:
 
     def _brief(self, critique: Critique, partners: tuple[Partner, ...], purpose: str) -> Brief:
         digest = self._parent.digest
+        learned = self.view.learned | self.outcome.learned
         known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
         return Brief(
             parent=self._parent.prompt,
@@ -179,7 +193,11 @@ class Round:
             groups=critique.mistakes.groups if len(critique.mistakes.groups) > 1 else (),
             kept=tuple(row.example for row in critique.rows if row.score == 1),
             train=self._problem.dataset.train,
-            failed=frozenset(example for example, score in known.items() if score is not None and score < 1),
+            failed=frozenset(
+                example
+                for example, score in known.items()
+                if score is not None and score < 1 and example in learned  # rows of extra time stay unseen
+            ),
             reviews=self._problem.reviews,
             partners=partners,
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
@@ -286,6 +304,7 @@ class Round:
             self._reader,
             f"{self._settings.seed}/race/{self.number}",
             {candidate.digest: self._ties[candidate.digest] for candidate in candidates},
+            self.fresh(self.view.incumbent, candidates, self.view.learned),
         )
         for decision in decisions:
             candidate = by_digest[decision.candidate]

@@ -30,6 +30,8 @@ class View:
     seen: frozenset[str]
     """Digests ever proposed, whatever became of them."""
     scores: Mapping[Split, Scores]
+    learned: frozenset[str] = frozenset()
+    """Train examples that some prompt was criticised on."""
 
     def of(self, split: Split) -> Scores:
         return self.scores.get(split, {})
@@ -55,6 +57,8 @@ class Outcome:
     """Scores of the rows that decisions read, as in `Scores`."""
     costs: dict[tuple[Split, Key], Spending] = field(default_factory=dict)
     """What each row cost that no round before had committed when this one began."""
+    learned: set[str] = field(default_factory=set)
+    """Train examples that this round's candidates learned from."""
     proposing: Spending = field(default_factory=Spending)
     """What came on top of the rows: proposals, and judgements of guards."""
 
@@ -72,11 +76,14 @@ class Search:
     tally: Tally = field(default_factory=Tally)
     seen: set[str] = field(default_factory=set)
     scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
+    learned: set[str] = field(default_factory=set)
+    """Train examples that some prompt was criticised on."""
     stop_reason: str = ""
 
     def view(self) -> View:
         scores = {split: dict(by_prompt) for split, by_prompt in self.scores.items()}
-        return View(self.incumbent, dict(self.pool), deepcopy(self.credit), frozenset(self.seen), scores)
+        seen, learned = frozenset(self.seen), frozenset(self.learned)
+        return View(self.incumbent, dict(self.pool), deepcopy(self.credit), seen, scores, learned)
 
     def knows(self, split: Split, key: Key) -> bool:
         return key[1] in self.scores.get(split, {}).get(key[0], {})
@@ -94,6 +101,7 @@ class Search:
         digests = {candidate.digest for candidate in fresh}
         decisions = [decision for decision in outcome.decisions if decision.candidate in digests]
         self.seen |= digests
+        self.learned |= outcome.learned
         raced = [candidate for candidate in outcome.raced if candidate.digest in digests]
         self.pool.update({candidate.digest: candidate for candidate in raced})
         self.tally.proposed += len(fresh)

@@ -24,6 +24,8 @@ from promptlearn.records import Draft, FailureMode, Prompt, Rule, Usage
 
 _RULES = 3
 """That one reply may write at most, where it is about fewer mistakes."""
+_MOST_RULES = 20
+"""That one reply may write about fewer mistakes of which more than one thing is said each."""
 _WORDS = 40
 """Of one rule."""
 _LEAST_WORDS = 3
@@ -78,7 +80,8 @@ class EditProposer:
         return _made(_joined([made for made, _ in replies]), brief.parent, spent)
 
     def _request(self, brief: Brief, modes: Sequence[FailureMode], draft: int) -> Request[list[Edit]]:
-        most = max(_RULES, len(modes))
+        points = sum(mode.points for mode in modes)
+        most = max(_RULES, len(modes), min(points, _MOST_RULES))
         return Request(
             self._meta_prompt,
             material(brief, modes),

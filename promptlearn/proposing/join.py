@@ -65,7 +65,7 @@ def _rules(first: Prompt, second: Prompt, base: Prompt, text: str, texts_differ:
 
 
 def _by_wording(prompt: Prompt) -> dict[str, Rule]:
-    return {normalised(rule.text): rule for rule in prompt.rules}
+    return {f"{rule.part}\n{normalised(rule.text)}": rule for rule in prompt.rules}
 
 
 def _from_both(rule: Rule, other: Rule | None) -> Rule:
@@ -82,7 +82,7 @@ def _united(kept: Sequence[Rule], new: Sequence[Rule]) -> tuple[list[Rule], list
     near = likeness([one.subject for one in meanings], _ALIKE)
     rules, conflicts = list(kept), list[str]()
     for at, rule in enumerate(new, len(kept)):
-        alike = [other for other in near[at] if other < len(kept)]
+        alike = [other for other in near[at] if other < len(kept) and kept[other].part == rule.part]
         if same := [other for other in alike if says_same(meanings[other], meanings[at])]:
             rules[same[0]] = _shorter(rules[same[0]], rule)
         elif against := [other for other in alike if _contradict(meanings[other], meanings[at])]:

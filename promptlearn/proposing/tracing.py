@@ -23,8 +23,10 @@ _MARKER = re.compile(r"\A\s*(?:[-*+•]|(?P<number>\d{1,3}[.)]))\s+")
 
 def traced(prompt: Prompt, old: Sequence[Rule], parent: Prompt) -> Prompt:
     """The prompt with the lines of its text that are `old` rules as rules of its own; as it is where that would break
-    the parent's contract, or leave no text.
+    the parent's contract, or leave no text, and for a program with several prompts, whose lines each belong to one.
     """
+    if prompt.parts:
+        return prompt
     lines = prompt.text.splitlines()
     found = _found(lines, old)
     if not found or _numbered(lines) - found.keys():  # a list with gaps in its numbers reads badly

@@ -20,6 +20,10 @@ Five rules end a candidate's race:
 
 Dropping a candidate can only lower the rate of false acceptance. When only proven candidates are left, the best
 of them wins and the others stay in the pool.
+
+An incumbent was chosen for its scores, lucky ones among them, and on rows that it has run no candidate gets round that
+luck. So a race may have *extra time*: fresh rows for whom the regular ones leave just short of a proof. The level of
+the exact test is shared out between the end of the regular rows (`REGULAR` of it) and of the extra ones.
 """
 
 from __future__ import annotations
@@ -37,6 +41,10 @@ FUTILE = 0.2
 OPTIMISM = 1.0
 """Standard errors above the mean difference so far at which the rows to come are expected to lie."""
 BEHIND = 2.0
+REGULAR = 0.25
+"""Part of the level of the exact test that is spent before extra time, where a race has one."""
+HOPEFUL = 0.5
+"""Chance of being proven in extra time from which it is worth its rows."""
 UNRELIABLE = 0.2
 """Share of its rows that a candidate may fail on while the incumbent does not."""
 BLOCK = 8
@@ -117,14 +125,26 @@ class Runner:
 class Race:
     """Candidates (digest → price) against `incumbent` on `rows` (example ids in the fixed order)."""
 
-    def __init__(self, incumbent: str, candidates: Mapping[str, float], rows: Sequence[str], alpha: float) -> None:
+    def __init__(
+        self,
+        incumbent: str,
+        candidates: Mapping[str, float],
+        rows: Sequence[str],
+        alpha: float,
+        extra: Sequence[str] = (),
+    ) -> None:
+        """`extra` are rows for those whom the others leave just short of a proof."""
         self._incumbent = incumbent
         self._runners = [Runner(digest, price) for digest, price in candidates.items()]
-        self._rows = list(rows)
+        self._rows = [*rows, *extra]
         self._level = alpha / (2 * max(1, len(self._runners)))
         self._bound = 1 / self._level
+        self._regular = len(rows)
+        self._tests = {self._regular: (REGULAR if extra else 1.0) * self._level}
+        if extra:
+            self._tests[len(self._rows)] = (1 - REGULAR) * self._level
         self._position = 0
-        self._phase_ends = _phases(len(self._runners), len(self._rows))
+        self._phase_ends = sorted({*_phases(len(self._runners), len(rows)), *self._tests})
 
     @property
     def alive(self) -> list[str]:
@@ -136,6 +156,10 @@ class Race:
         alive = [runner for runner in self._runners if runner.ended is None]
         decided = len(alive) <= 1 and all(runner.proven for runner in alive)
         return decided or self._position >= len(self._rows)
+
+    @property
+    def in_extra_time(self) -> bool:
+        return self._position >= self._regular
 
     @property
     def runs_incumbent(self) -> bool:
@@ -150,7 +174,8 @@ class Race:
     def coming(self, count: int) -> list[str]:
         """The `count` ids after the wanted block, which those that are not dropped before will need."""
         start = self._position + len(self.wanted())
-        return self._rows[start : start + count]
+        end = self._regular if self._position < self._regular else len(self._rows)
+        return self._rows[start : min(end, start + count)]
 
     def observe(self, scores: Mapping[str, Sequence[float | None]]) -> None:
         """Scores of the wanted block: digest → one score per row, None where it was not judged.
@@ -177,11 +202,11 @@ class Race:
         return [self._decide(runner, winner) for runner in self._runners]
 
     def _prove(self) -> None:
-        last = self._position >= len(self._rows)
+        level = self._tests.get(self._position)
         for runner in self._runners:
             if runner.ended is None:
                 reached = runner.better.value >= self._bound
-                runner.proven = runner.proven or reached or (last and runner.p_value() <= self._level)
+                runner.proven = runner.proven or reached or (level is not None and runner.p_value() <= level)
 
     def _drop_behind(self) -> None:
         """Rows that would tell how far a proven candidate is ahead teach more in the next round."""
@@ -194,6 +219,7 @@ class Race:
 
     def _drop_hopeless(self) -> None:
         left = len(self._rows) - self._position
+        last = self._tests[len(self._rows)]
         for runner in self._runners:
             if runner.ended is None and runner.failed > UNRELIABLE * max(BLOCK, self._position):
                 runner.ended, runner.proven = f"failed on {runner.failed} rows that the incumbent did not", False
@@ -201,11 +227,22 @@ class Race:
                 continue
             if runner.worse.value >= HOPELESS:
                 runner.ended = "worse than the incumbent"
-            elif runner.better.best_case(left) < self._bound and runner.p_value(extra_wins=left) > self._level:
+            elif runner.better.best_case(left) < self._bound and runner.p_value(extra_wins=left) > last:
                 runner.ended = "can not be proven better on the rows that are left"
-            elif left and (power := runner.power(left, self._level)) < FUTILE:
-                runner.open = True
-                runner.ended = f"unlikely to be proven better on the {left} rows that are left ({power:.0%})"
+            elif left and (why := self._futile(runner)):
+                runner.open, runner.ended = True, why
+
+    def _futile(self, runner: Runner) -> str:
+        """Why the rows that are left are better spent elsewhere; empty where they are not."""
+        last = self._tests[len(self._rows)]
+        if self._position == self._regular:
+            extra = len(self._rows) - self._position
+            power = runner.power(extra, last)
+            return "" if power >= HOPEFUL else f"not proven better, and hardly with {extra} rows more ({power:.0%})"
+        end, level = (len(self._rows), last) if self.in_extra_time else (self._regular, self._level)
+        left = end - self._position
+        power = runner.power(left, level)
+        return "" if power >= FUTILE else f"unlikely to be proven better on the {left} rows that are left ({power:.0%})"
 
     def _halve(self) -> None:
         alive = sorted((runner for runner in self._runners if runner.ended is None), key=_rank)

@@ -176,3 +176,14 @@ def test_the_chance_of_something_new_falls_as_critiques_repeat_each_other() -> N
     assert mistakes(same, 2000, "s").unseen == 0
     assert mistakes([*same, odd(7), odd(8)], 2000, "s").unseen == 0.25
     assert mistakes([], 2000, "s").unseen == 1
+
+
+def test_a_mode_counts_what_is_said_of_it() -> None:
+    """So that a proposer may write a rule for each: suggestions, or sentences where no suggestion sums them up."""
+    said = "The tag of parcels is wrong. The tag of jackets is missing. The greeting is too long."
+    (several,) = failure_modes([row(1, wrong(said))], 1000)
+    assert several.points == 3
+    (summed_up,) = failure_modes([row(1, wrong(said, "Name both tags."))], 1000)
+    assert summed_up.points == 1
+    (silent,) = failure_modes([row(1, wrong(""))], 1000)
+    assert silent.points == 1

@@ -11,10 +11,11 @@ from promptlearn.selection.race import BLOCK, Race
 Table = Mapping[str, Sequence[float | None]]
 
 
-def run(table: Table, alpha: float = 0.05) -> tuple[list[Decision], int]:
-    """Race every row of the table against `inc`; decisions, and rows spent on candidates."""
+def run(table: Table, alpha: float = 0.05, extra: int = 0) -> tuple[list[Decision], int]:
+    """Race the table against `inc`, the last rows as extra time; decisions, and rows spent on candidates."""
     rows = [f"e{index:03}" for index in range(len(table["inc"]))]
-    race = Race("inc", {name: 10 for name in table if name != "inc"}, rows, alpha)
+    end = len(rows) - extra
+    race = Race("inc", {name: 10 for name in table if name != "inc"}, rows[:end], alpha, rows[end:])
     spent = 0
     while not race.finished:
         wanted = race.wanted()
@@ -48,6 +49,35 @@ def test_equal_candidates_with_graded_scores_are_accepted_rarely() -> None:
         table = {name: list(rng.beta(2, 2, 24)) for name in ("inc", "c0")}
         accepted += any(decision.outcome == "accepted" for decision in run(table)[0])
     assert accepted <= 5
+
+
+@pytest.mark.parametrize(("candidates", "rate"), [(1, 0.5), (2, 0.8)])
+def test_extra_time_does_not_raise_the_rate_of_false_acceptance(candidates: int, rate: float) -> None:
+    """Invariant 7."""
+    rng = np.random.default_rng(11)
+    accepted = 0
+    for _ in range(300):
+        table = {name: noise(rng, 80, rate) for name in ["inc", *(f"c{i}" for i in range(candidates))]}
+        accepted += any(decision.outcome == "accepted" for decision in run(table, extra=40)[0])
+    assert accepted <= 15
+
+
+def test_extra_time_tells_a_small_gain_from_the_luck_of_the_incumbent() -> None:
+    """The incumbent was chosen for what it scored on the regular rows; on the fresh ones it is what it is."""
+    rng, proven = np.random.default_rng(5), {0: 0, 100: 0}
+    for _ in range(40):
+        lucky = [*noise(rng, 100, 0.84), *noise(rng, 100, 0.76)]
+        table = {"inc": lucky, "better": noise(rng, 200, 0.93)}
+        for extra in proven:
+            seen = {name: scores[: 100 + extra] for name, scores in table.items()}
+            proven[extra] += run(seen, extra=extra)[0][0].outcome == "accepted"
+    assert proven[100] > 1.5 * proven[0]
+
+
+def test_a_plain_winner_and_a_plain_loser_need_no_extra_time() -> None:
+    for table in ({"inc": [0.0] * 80, "one": [1.0] * 80}, {"inc": [0.5] * 80, "one": [0.5] * 80}):
+        _, spent = run(table, extra=40)
+        assert spent <= 40
 
 
 def test_a_much_better_candidate_is_accepted_early() -> None:
