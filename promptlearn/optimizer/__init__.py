@@ -211,7 +211,7 @@ class Optimizer:
             self._settings.alpha,
             reader,
             f"{self._settings.seed}/rematch/{round.number}",
-            round.fresh(incumbent, [challenger], self.search.learned),
+            fresh=round.fresh(incumbent, [challenger], self.search.learned),
         )
         won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
         meets = "meets" if challenger is winner else f"as part of {challenger.digest[:8]} meets"
