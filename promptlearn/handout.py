@@ -54,14 +54,19 @@ class Handout:
     @property
     def headline(self) -> str:
         summary = self.overview.summary
+        if summary.is_evaluation or summary.is_tuning:
+            return "This run only measured a prompt." if summary.is_evaluation else "This run trained weights."
         return WORDS.get(summary.decision or "", f"The run is {self.overview.standing}; nothing is decided yet.")
 
     @property
     def scores(self) -> str:
         summary, delta = self.overview.summary, (self.result or {}).get("delta") or {}
-        if summary.baseline_score is None or summary.best_score is None:
-            return "The test rows were not read."
-        text = f"Test score {summary.baseline_score:.3f} → {summary.best_score:.3f}"
+        rows = f"{summary.split} rows" if summary.split else "all rows"
+        if summary.best_score is None or (summary.baseline_score is None and not summary.is_evaluation):
+            return f"No score on {rows} yet."
+        if summary.baseline_score is None:
+            return f"Mean score on {rows}: {summary.best_score:.3f}."
+        text = f"Mean score on {rows}: {summary.baseline_score:.3f} → {summary.best_score:.3f}"
         if delta.get("n"):
             low, high = delta["ci95"]
             text += f": difference {delta['score']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "
@@ -99,13 +104,13 @@ def handout(store: Store, which: str = "latest") -> Handout:
 
 def as_html(handout: Handout) -> str:
     """One page: no scripts, no outside resources; charts as inline SVG."""
-    from promptlearn.charts import as_svg, score_chart
+    from promptlearn import charts
 
-    summary = handout.overview.summary
+    summary, chart = handout.overview.summary, charts.scores(handout.overview.points)
     body = [
         f"<h1>{escape(handout.headline)}</h1>",
         f"<p>{escape(handout.scores)}<br>{escape(handout.cost)}</p>",
-        as_svg(score_chart(handout.overview.points)),
+        charts.as_svg(chart) if chart else "",
         "<h2>What it learned</h2>",
         _html_parts(handout.parts),
         f"<h2>Got worse on the test rows: {handout.worse_count}</h2>",
@@ -202,7 +207,7 @@ def _told(found: Tradeoffs) -> str:
 
 def _html_tradeoffs(found: Tradeoffs) -> list[str]:
     """Nothing where there is only one prompt to show."""
-    from promptlearn.charts import as_svg, tradeoff_chart
+    from promptlearn import charts
 
     if len(found.standings) < 2:
         return []
@@ -210,11 +215,11 @@ def _html_tradeoffs(found: Tradeoffs) -> list[str]:
     rows = "".join(
         "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in _standing(one)) + "</tr>" for one in found.standings
     )
-    chart = tradeoff_chart(found)
+    chart = charts.tradeoffs(found)
     return [
         "<h2>Trade-offs</h2>",
         f"<p>{escape(_told(found))}</p>",
-        as_svg(chart) if chart else "",
+        charts.as_svg(chart) if chart else "",
         f"<table><tr>{heads}</tr>{rows}</table>",
         "".join(f"<p>Test: {_html(line)}</p>" for line in test_lines(found)),
     ]

@@ -588,7 +588,8 @@ async def evaluating(
             await note_end(job.store, run, error)
             raise
         measured = measure(judged)
-        result = {"score": measured.score, "n": measured.n, "wall_s": round(time.monotonic() - started, 3)}
+        of = wanted[0][0] if len(wanted) == 1 else None
+        result = {"score": measured.score, "n": measured.n, "split": of, "wall_s": round(time.monotonic() - started, 3)}
         await job.store.finish_run(run, "finished", "evaluated", result)
 
 

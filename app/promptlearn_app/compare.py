@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, cast, get_args
 
 import streamlit as st
 
+from promptlearn import charts as draw
 from promptlearn.records import Split
 from promptlearn_app import charts, downloads, reads, safe, words
 
 if TYPE_CHECKING:
-    from promptlearn.report import RunReport, RunSummary
+    from promptlearn.report import Comparison, RunReport, RunSummary
 
 AT_FIRST = 6
 """Runs that are shown before anybody chooses."""
@@ -58,7 +59,7 @@ def _outcomes(found: list[RunReport]) -> None:
 
     frame = pd.DataFrame([_row(one) for one in found])
     st.subheader("What each came to")
-    spec = charts.gains([(_short(one), one.summary.delta, _interval(one)) for one in found])
+    spec = draw.gains([(_short(one), one.summary.delta, _interval(one)) for one in found])
     if spec is not None:
         charts.show(spec, "gains", "gains")
     figure = st.column_config.NumberColumn(format="%.3f", width="small")
@@ -68,7 +69,7 @@ def _outcomes(found: list[RunReport]) -> None:
         key="compare_table",
         column_config={"Before": figure, "After": figure, "Gain": st.column_config.NumberColumn(format="%+.3f")},
     )
-    safe.note("Scores are means on each run's own test rows. Intervals that overlap do not tell runs apart.")
+    safe.note("Scores are means over each run's own rows. Intervals that overlap do not tell runs apart.")
     downloads.table(frame, "compare", "compare")
 
 
@@ -83,6 +84,7 @@ def _row(found: RunReport) -> dict[str, object]:
         "Before": summary.baseline_score,
         "After": summary.best_score,
         "Gain": summary.delta,
+        "Scored on": words.rows_of(summary.split) if summary.best_score is not None else "",
         "95 % interval": words.span(low, high),
         "Calls": sum(usage.calls + usage.cached_calls for usage in used),
         "Cost": words.money(cost),
@@ -128,7 +130,59 @@ def _paired(found: list[RunReport]) -> None:
         },
     )
     downloads.table(frame, "pairs", "pairs")
-    spec = charts.curves([(f"…{arm.summary.id[-6:]}", arm.curve) for arm in comparison.arms])
+    names = {arm.summary.id: f"…{arm.summary.id[-6:]}" for arm in comparison.arms}
+    _specialists(comparison, list(names.values()))
+    _cost(comparison, names)
+
+
+def _specialists(comparison: Comparison, names: list[str]) -> None:
+    """Which run wins on which rows."""
+    import pandas as pd
+
+    found = comparison.specialists
+    st.subheader("Who is best at what")
+    if not found.n:
+        safe.note("These runs share no judged row, so nothing can be said.")
+        return
+    spec = draw.specialists(found.kinds, names, found.by)
+    if spec is None:
+        safe.note("The rows fall into no kinds: give the table a domain column, or answers that are a few labels.")
+    else:
+        charts.show(spec, "specialists", "specialists")
+        safe.note("Mean score by kind of row, on rows that all of these runs judged. ★ better than all others there.")
+    frame = pd.DataFrame(
+        {
+            "Run": name,
+            "Better than all others on": words.plural(alone, "row"),
+            "Best kinds": ", ".join(kind.name for kind in found.kinds if kind.winner == number) or "none",
+        }
+        for number, (name, alone) in enumerate(zip(names, found.alone, strict=True))
+    )
+    st.dataframe(frame, hide_index=True, key="specialists_table")
+    downloads.table(frame, "specialists", "specialists")
+
+
+def _cost(comparison: Comparison, names: dict[str, str]) -> None:
+    import pandas as pd
+
+    spec = draw.curves([(names[arm.summary.id], arm.curve) for arm in comparison.arms])
+    st.subheader("What each score cost")
     if spec is not None:
-        st.subheader("What each score cost")
         charts.show(spec, "cost", "cost")
+    frame = pd.DataFrame(
+        {
+            "Run": names[arm.summary.id],
+            "The run cost": words.money(arm.usage.cost_usd),
+            "Tokens of the run": arm.usage.input_tokens + arm.usage.output_tokens,
+            "1,000 answers cost": words.money(None if arm.answer.cost_usd is None else 1000 * arm.answer.cost_usd),
+            "Tokens per answer": arm.answer.input_tokens + arm.answer.output_tokens,
+        }
+        for arm in comparison.arms
+    )
+    st.dataframe(frame, hide_index=True, key="costs_table")
+    downloads.table(frame, "costs", "costs")
+    for one in comparison.break_evens:
+        when = f"from {one.answers:,} answers on" if one.answers else "from the first answer on"
+        safe.note(f"{names[one.run]} has cost less than {names[one.against]}, learning included, {when} ({one.unit}).")
+    if not comparison.break_evens:
+        safe.note("An answer costs the same with all of them, so the cheaper run stays the cheaper one.")

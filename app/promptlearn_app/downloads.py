@@ -5,13 +5,13 @@ File names are made of ids of ours, never of what somebody wrote.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from promptlearn import report
+from promptlearn.charts import Chart, as_png
 from promptlearn.dashboard import commands
 from promptlearn.report import RunReport
 from promptlearn_app import reads, safe
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
+_FORMULA = re.compile(r"^[=+\-@\t\r](?![\d.]+(?: to [+-][\d.]+)?$)")
+"""What a spreadsheet would compute; a figure or an interval with a sign is none."""
 
 
 def file_name(stem: str, suffix: str) -> str:
@@ -113,20 +114,14 @@ def _preview(document: dict[str, Any]) -> None:
     safe.note("Nothing was sent. The button below writes with the token in PROMPTLEARN_WRITE_TOKEN, as a draft.")
 
 
-def chart_png(spec: dict[str, Any], stem: str, key: str) -> None:
+def chart_png(chart: Chart, stem: str, key: str) -> None:
     """A chart as PNG, drawn when somebody asks for it."""
     st.download_button(
         "PNG",
-        lambda: _png(json.dumps(spec)),
+        lambda: as_png(chart),
         file_name(stem, "png"),
         "image/png",
         key=f"{key}_png",
         icon=":material/image:",
         type="tertiary",
     )
-
-
-def _png(spec: str) -> bytes:
-    import vl_convert
-
-    return bytes(vl_convert.vegalite_to_png(spec, scale=2))

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from promptlearn import charts as draw
 from promptlearn import report
 from promptlearn_app import charts, controls, downloads, happenings, reads, safe, words
-from promptlearn_app.choice import current_run, version_name
+from promptlearn_app.choice import current_run
 
 if TYPE_CHECKING:
     from promptlearn.report import CandidateReport, Overview, RunReport
@@ -74,7 +75,7 @@ def _figures(found: RunReport, seen: Overview) -> None:
     summary = seen.summary
     before, after, used, speed = st.columns(4)
     tested = summary.best_score is not None and summary.baseline_score is not None
-    where = "test split" if tested else "validation rows so far"
+    where = words.rows_of(summary.split) if tested else "validation rows so far"
     first = seen.points[0].validation if seen.points else None
     last = seen.points[-1].incumbent if seen.points else None
     old = summary.baseline_score if tested else first.mean if first else None
@@ -150,12 +151,12 @@ def _proof(found: RunReport) -> str:
 
 
 def _decisions(found: RunReport, seen: Overview) -> None:
-    spec = charts.scores(seen.points)
+    spec = draw.scores(seen.points)
     if spec is not None:
         st.subheader("Score, decision by decision")
         charts.show(spec, f"scores-{found.id}", "scores")
         safe.note("Line: the prompt in charge on validation rows. Bars: 95 % intervals; dotted and small: train rows.")
-    spec = charts.decisions(found)
+    spec = draw.decisions(found)
     st.subheader("Decisions")
     if spec is None:
         safe.note("None yet: the first candidates have to be tried.")
@@ -200,39 +201,17 @@ def _family(found: RunReport) -> None:
     others = sorted((one for one in found.candidates if one.digest not in kin), key=_nearness, reverse=True)
     wanted = kin | {one.digest for one in others[: max(0, FAMILY - len(kin))]}
     shown = [one for one in found.candidates if one.digest in wanted]
-    with st.container(key="family"):
-        st.graphviz_chart(_dot(found, shown), width="content")
+    spec = draw.family(found, shown)
+    if spec is not None:
+        charts.show(spec, f"family-{found.id}", "family")
     left = len(found.candidates) - len(shown)
-    safe.note("Blue: was in charge. Dashed: rejected." + (f" {left} that did less well are left out." if left else ""))
+    rest = f" {left} that did less well are left out." if left else ""
+    safe.note(f"From left to right: parents, and what was made of them.{rest}")
 
 
 def _nearness(one: CandidateReport) -> tuple[bool, float]:
     gains = [decision.difference for decision in one.decisions if decision.difference is not None]
     return one.outcome == "accepted", max(gains, default=-9.0)
-
-
-_LOOKS = (
-    'rankdir="LR"; bgcolor="transparent"; nodesep=0.15; ranksep=0.5;',
-    'node [shape=box style=rounded fontname="sans-serif" fontsize=11 height=0.3 color="#8A8F98" fontcolor="#8A8F98"];',
-    'edge [color="#8A8F98" arrowsize=0.7];',
-)
-
-
-def _dot(found: RunReport, shown: list[CandidateReport]) -> str:
-    """Graphviz; the only text in it is numbers, names of proposers and outcomes."""
-    numbers = {one.digest: one.number for one in shown}
-    lines = list(_LOOKS)
-    for one in shown:
-        name = "".join(letter for letter in version_name(found, one) if letter.isalnum() or letter in " ·()_-")
-        lines.append(f'v{one.number} [label="{name}" {_look(found, one)}];')
-        lines += [f"v{numbers[parent]} -> v{one.number};" for parent in one.parents if parent in numbers]
-    return "digraph {" + "\n".join(lines) + "}"
-
-
-def _look(found: RunReport, one: CandidateReport) -> str:
-    if one.number == 0 or one.outcome == "accepted" or one.digest == found.best:
-        return 'penwidth=2.2 color="#0072B2" fontcolor="#3391CC"'
-    return 'style="rounded,dashed"' if one.outcome == "rejected" else ""
 
 
 def _usage(found: RunReport) -> None:

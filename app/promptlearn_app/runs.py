@@ -56,6 +56,7 @@ def _table(found: list[RunSummary]) -> None:
             "Before": one.baseline_score,
             "After": one.best_score,
             "Gain": one.delta,
+            "Scored on": words.rows_of(one.split) if one.best_score is not None else "",
             "Time": words.seconds(one.active_seconds),
             "Why it ended": words.cut(one.stop_reason, 80),
         }
@@ -71,10 +72,14 @@ def _table(found: list[RunSummary]) -> None:
         column_config={
             "Before": figure,
             "After": figure,
-            "Gain": st.column_config.NumberColumn(format="%+.3f", width="small", help="On the test split, paired"),
+            "Gain": st.column_config.NumberColumn(
+                format="%+.3f", width="small", help="After minus before, on the same rows"
+            ),
         },
     )
     rows = chosen.selection.rows
     if rows:
         st.switch_page("views/run.py", query_params={"run": found[rows[0]].id})
-    safe.note("Choose a row to open its run. Scores are means on the test split, which is read once, at the end.")
+    safe.note(
+        "Choose a row to open its run. What a run learned is scored on test rows, which are read once, at the end."
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
+from promptlearn import charts as draw
 from promptlearn_app import charts, downloads, reads, safe, words
 from promptlearn_app.choice import current_run
 
@@ -54,7 +55,7 @@ def _everything(run: str, live: bool) -> None:
     _validation(found)
     left, right = st.columns(2)
     for number, (name, title) in enumerate(FIGURES):
-        spec = charts.over_steps([(step.step, getattr(step, name)) for step in found.steps], title)
+        spec = draw.over_steps([(step.step, getattr(step, name)) for step in found.steps], title)
         with left if number % 2 == 0 else right:
             if spec is not None:
                 safe.heading(title)
@@ -78,7 +79,7 @@ def _figures(found: TuningReport) -> None:
 
 def _validation(found: TuningReport) -> None:
     points = [(one.step, one.score) for one in found.validations]
-    spec = charts.over_steps(points, "Mean score on validation")
+    spec = draw.over_steps(points, "Mean score on validation")
     if spec is not None:
         st.subheader("Validation")
         charts.show(spec, f"validation-{found.id}", "tuning_validation")

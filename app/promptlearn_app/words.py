@@ -73,6 +73,11 @@ def ago(moment: str, now: datetime | None = None) -> str:
     return "just now"
 
 
+def rows_of(split: str | None) -> str:
+    """Which rows a score is of."""
+    return f"{split} rows" if split else "all rows"
+
+
 def plural(amount: int, noun: str) -> str:
     return f"{amount:,} {noun}" if amount == 1 else f"{amount:,} {noun}s"
 

@@ -21,7 +21,7 @@ prompt of a run: `baseline`, `best`, a candidate's number, or the beginning of a
 """
 
 from promptlearn.report.bands import Band
-from promptlearn.report.comparing import Arm, Comparison, CostPoint, Pair, compare_runs, cost_curve
+from promptlearn.report.comparing import Arm, BreakEven, Comparison, CostPoint, Pair, compare_runs, cost_curve
 from promptlearn.report.earnings import Earnings, earnings
 from promptlearn.report.examinations import Examined, examination_history, examinations, human_labels
 from promptlearn.report.examples import ExampleReport, examples
@@ -39,6 +39,7 @@ from promptlearn.report.run import CandidateReport, RunReport, lineage, load_run
 from promptlearn.report.runs import RunSummary, list_runs
 from promptlearn.report.settings import ModelReport, Setup, setup
 from promptlearn.report.sides import SideLine, side_by_side, sides
+from promptlearn.report.specialists import KindOfRow, Specialists
 from promptlearn.report.tradeoffs import Figure, Standing, Tradeoffs, tradeoffs
 from promptlearn.report.training import TuningReport, tuning, tuning_samples
 
@@ -46,6 +47,7 @@ __all__ = [
     "Arm",
     "Attempt",
     "Band",
+    "BreakEven",
     "BudgetLine",
     "CandidateReport",
     "Cell",
@@ -62,6 +64,7 @@ __all__ = [
     "Figure",
     "JudgeOnVersion",
     "JudgeReport",
+    "KindOfRow",
     "Matrix",
     "MatrixRow",
     "ModeReport",
@@ -79,6 +82,7 @@ __all__ = [
     "ScorePoint",
     "Setup",
     "SideLine",
+    "Specialists",
     "Standing",
     "Tradeoffs",
     "TuningReport",

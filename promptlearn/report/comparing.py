@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import erfc, sqrt
-from typing import TYPE_CHECKING
+from itertools import combinations
+from math import ceil, erfc, sqrt
+from typing import TYPE_CHECKING, Literal
 
 from promptlearn.errors import UsageError
 from promptlearn.records import Interval, Split, Usage
@@ -14,6 +15,7 @@ from promptlearn.report.names import baseline_of, best_of, find_run
 from promptlearn.report.overview import score_points
 from promptlearn.report.run import usage_of
 from promptlearn.report.runs import RunSummary, summarise
+from promptlearn.report.specialists import Specialists, specialists
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -53,6 +55,8 @@ class Arm:
     usage: Usage
     """Of all roles together."""
     curve: tuple[CostPoint, ...]
+    answer: Usage
+    """What one answer of the best prompt costs, in the mean; `calls` is 1 where none was paid for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +77,28 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakEven:
+    """From when on the dearer of two runs has paid for itself by cheaper answers."""
+
+    run: str
+    """The one whose answers are cheaper."""
+    against: str
+    answers: int
+    """From so many on it has cost less, learning included; 0: from the first on."""
+    unit: Literal["dollars", "tokens"]
+    """Tokens where a price is unknown or nothing has one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     split: Split
     arms: tuple[Arm, ...]
     pairs: tuple[Pair, ...]
     """Each later arm against each earlier one."""
+    break_evens: tuple[BreakEven, ...]
+    """None for two arms whose answers cost the same."""
+    specialists: Specialists
+    """By arm, in the order of `arms`."""
 
 
 def compare_runs(store: Store, runs: Sequence[str], split: Split = "test") -> Comparison:
@@ -91,14 +112,44 @@ def compare_runs(store: Store, runs: Sequence[str], split: Split = "test") -> Co
         best = best_of(row, store.reader.decisions(row.id), baseline_of(row, digests))
         totals = [one for one in store.views.totals(row.id) if (one.prompt, one.split) == (best, split)]
         usage = sum(usage_of(store, row, store.reader.candidates(row.id)).values(), Usage())
-        arms.append(Arm(summarise(row), best, band(totals[0]) if totals else None, usage, cost_curve(store, row.id)))
+        curve, answer = cost_curve(store, row.id), _answer(store, row.id, best)
+        arms.append(Arm(summarise(row), best, band(totals[0]) if totals else None, usage, curve, answer))
         scores.append(store.views.scores(row.id, best, split) if best else {})
     pairs = [
         pair(arms[later].summary.id, arms[earlier].summary.id, scores[later], scores[earlier])
         for later in range(len(arms))
         for earlier in range(later)
     ]
-    return Comparison(split, tuple(arms), tuple(pairs))
+    even = [found for one, other in combinations(arms, 2) if (found := break_even(one, other))]
+    kinds = specialists(scores, store.views.plain_examples(rows[0].id, split))
+    return Comparison(split, tuple(arms), tuple(pairs), tuple(even), kinds)
+
+
+def break_even(one: Arm, other: Arm) -> BreakEven | None:
+    """How many answers the learning of the cheaper ones has to be spread over; None where answers cost the same."""
+    costs = [used.cost_usd for arm in (one, other) for used in (arm.usage, arm.answer)]
+    dollars = None not in costs and any(costs)
+    cheap, dear = sorted((one, other), key=lambda arm: _spent(arm, dollars)[1])
+    (learning, answer), (its_learning, its_answer) = _spent(cheap, dollars), _spent(dear, dollars)
+    if answer == its_answer:
+        return None
+    answers = max(0, ceil((learning - its_learning) / (its_answer - answer)))
+    return BreakEven(cheap.summary.id, dear.summary.id, answers, "dollars" if dollars else "tokens")
+
+
+def _spent(arm: Arm, dollars: bool) -> tuple[float, float]:
+    """On learning, and on one answer."""
+    if dollars:
+        return arm.usage.cost_usd or 0.0, arm.answer.cost_usd or 0.0
+    return arm.usage.input_tokens + arm.usage.output_tokens, arm.answer.input_tokens + arm.answer.output_tokens
+
+
+def _answer(store: Store, run: str, best: str | None) -> Usage:
+    """Rows that were answered from the journal cost nothing, and say nothing about what an answer costs."""
+    used = sum((row.usage for row in store.reader.failures(run) if row.prompt == best), Usage())
+    paid = max(1, used.calls)
+    cost = None if used.cost_usd is None else used.cost_usd / paid
+    return Usage(1, 0, used.input_tokens // paid, used.output_tokens // paid, 0, cost)
 
 
 def cost_curve(store: Store, run: str) -> tuple[CostPoint, ...]:

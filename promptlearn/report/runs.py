@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptlearn.records import Split
 from promptlearn.report.names import value_at
 from promptlearn.store.rows import EVALUATION, TUNING, RunRow, RunState
 
@@ -27,10 +28,12 @@ class RunSummary:
     decision: str | None
     """`improved`, `not_proven` or `regressed`; None before the test split was read."""
     baseline_score: float | None
-    """Mean score on the test split; None before that was read. So are the next two."""
+    """Mean score on the rows of `split`; None before those were read. So are the next two."""
     best_score: float | None
-    """Of an evaluation: the score that it measured, on whatever split. Of a training run, both are validation's."""
+    """Of an evaluation: the score that it measured."""
     delta: float | None
+    split: Split | None
+    """`test`; of a training run `validation`; of an evaluation what it measured on, None: all rows."""
 
     @property
     def is_evaluation(self) -> bool:
@@ -65,4 +68,5 @@ def summarise(row: RunRow) -> RunSummary:
             row.result, *(("score",) if evaluated else ("best",) if trained else ("best", "test", "score"))
         ),
         delta=value_at(row.result, "delta", "score"),
+        split=value_at(row.result, "split") if evaluated else "validation" if trained else "test",
     )

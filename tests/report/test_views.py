@@ -1,7 +1,9 @@
 """Each view of a run, on stores as runs leave them."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +14,8 @@ from promptlearn import report
 from promptlearn.errors import UsageError
 from promptlearn.records import Verdict
 from promptlearn.report.bands import band
+from promptlearn.report.comparing import BreakEven, break_even
+from promptlearn.report.specialists import specialists
 from promptlearn.selection.stats import mean_interval
 from promptlearn.store import Store, open_store
 from promptlearn.store.request_rows import TotalRow
@@ -183,6 +187,36 @@ async def test_runs_are_compared_on_the_examples_they_share(store: Store, run: s
     assert [point.calls for point in curve] == sorted(point.calls for point in curve)
     with pytest.raises(UsageError, match="two runs at least"):
         report.compare_runs(store, [run, run])
+
+
+def test_which_run_is_best_at_what() -> None:
+    rows: dict[str, dict[str, Any]] = {
+        **{f"s{n}": {"domain": "shipping"} for n in range(3)},
+        **{f"b{n}": {"domain": "billing"} for n in range(2)},
+        "unshared": {"domain": "other"},
+    }
+    first = {"s0": 1.0, "s1": 1.0, "s2": 1.0, "b0": 0.0, "b1": 0.0, "unshared": 1.0}
+    second = {"s0": 1.0, "s1": 0.0, "s2": 0.0, "b0": 1.0, "b1": 0.0, "unshared": None}
+    found = specialists([first, second], rows)
+    assert (found.by, found.n, found.alone) == ("domain", 5, (2, 1))
+    assert [(kind.name, kind.n, kind.winner) for kind in found.kinds] == [("shipping", 3, 0), ("billing", 2, 1)]
+    assert list(found.kinds[0].means) == pytest.approx([1, 1 / 3])
+    labelled: dict[str, dict[str, Any]] = {id_: {"expected": id_[0]} for id_ in first}
+    assert specialists([first, second], labelled).by == "right answer"
+    assert specialists([first, second], {}).kinds == ()
+    assert specialists([first, {}], rows).n == 0
+
+
+async def test_cheaper_answers_pay_for_learning_after_a_while(store: Store, run: str) -> None:
+    other = await improved(store)
+    one, two = report.compare_runs(store, [run, other]).arms
+    assert break_even(one, two) is None, "an answer costs the same"
+    cheap = replace(two, usage=replace(two.usage, cost_usd=1.046), answer=replace(two.answer, cost_usd=0.00005))
+    found = break_even(one, cheap)
+    assert found == break_even(cheap, one)
+    assert found == BreakEven(other, run, 20_000, "dollars")
+    unpriced = replace(cheap, usage=replace(cheap.usage, cost_usd=None), answer=replace(cheap.answer, input_tokens=0))
+    assert break_even(one, unpriced) == BreakEven(other, run, 0, "tokens")
 
 
 def test_a_set_up_says_whether_keys_are_there_and_shows_none(
