@@ -166,6 +166,7 @@ def _pair_json(pair: Pair) -> dict[str, Json]:
         "test": gap.test,
         "n": gap.n,
         "by_seed": list(gap.by_seed),
+        "rows_won": {"a": gap.lower, "b": gap.higher},
         "better": pair.better,
         "break_even_calls": pair.break_even_calls,
     }

@@ -28,7 +28,7 @@ def page(comparison: Comparison, figure: str | None = None) -> str:
         f"pair{'s' * (len(plan.pairs) != 1)}, a difference of {plan.mde:.3f} is found with {POWER:.0%} power if two "
         f"arms disagree on {plan.discordance:.0%} of the rows. Smaller ones may be there, and not show.",
         _table(
-            ("arms", "difference (95 % interval)", "by seed", "p", "p (Holm)", "better"),
+            ("arms", "difference (95 % interval)", "by seed", "rows won : lost", "p", "p (Holm)", "better"),
             [_pair_line(pair) for pair in comparison.pairs],
         ),
         f"*Better* is an arm that wins at {LEVEL:.0%} for all pairs together, with an interval over seeds and rows "
@@ -56,6 +56,7 @@ def _pair_line(pair: Pair) -> Iterator[str]:
     yield f"{pair.b} − {pair.a}"
     yield _with_interval(gap.difference, gap.ci95, "+.3f")
     yield _scores(gap.by_seed, "+.3f")
+    yield f"{gap.higher} : {gap.lower}"
     yield f"{gap.p_value:.2g}"
     yield f"{pair.p_holm:.2g}"
     yield pair.better or "–"

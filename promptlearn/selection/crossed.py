@@ -50,6 +50,10 @@ class Gap:
     n: int
     """Examples on which both have a score."""
     by_seed: tuple[float | None, ...]
+    higher: int
+    """Examples on which the second scores more, in the mean over seeds."""
+    lower: int
+    """Examples on which it scores less; with many of both, each way is good at something else."""
 
 
 def crossed_mean(scores: Scores) -> Mean:
@@ -78,11 +82,13 @@ def crossed_gap(first: Scores, second: Scores) -> Gap:
     gaps = b - a
     judged = ~np.isnan(gaps).all(axis=0)
     both = ~np.isnan(gaps)
-    plain = paired_test(_means(b, both)[judged].tolist(), _means(a, both)[judged].tolist())
+    first_means, second_means = _means(a, both)[judged], _means(b, both)[judged]
+    plain = paired_test(second_means.tolist(), first_means.tolist())
     p_value = max(plain.p_value, _worst_p(a, b, plain.difference))
     interval = plain.ci95 if _alike(gaps) else _pigeonhole(gaps)
     by_seed = tuple(_mean(row) for row in gaps)
-    return Gap(plain.difference, interval, p_value, plain.test, plain.n, by_seed)
+    higher, lower = int((second_means > first_means).sum()), int((second_means < first_means).sum())
+    return Gap(plain.difference, interval, p_value, plain.test, plain.n, by_seed, higher, lower)
 
 
 def _worst_p(a: Floats, b: Floats, difference: float) -> float:

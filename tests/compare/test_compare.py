@@ -56,6 +56,7 @@ def test_the_document_has_the_keys_that_it_promises(store: Store) -> None:
         assert set(arm["train"]) == {"calls", "tokens", "gpu_s", "cost_usd", "wall_s"}
         assert {"input_tokens", "cost_usd"} <= set(arm["per_call"])
     assert {"a", "b", "delta", "ci95", "p_value", "p_holm"} <= set(document["pairs"][0])
+    assert document["pairs"][0]["rows_won"] == {"a": 0, "b": document["rows"]["test"]}
     assert document["mde"] == pytest.approx(2.8016 * (0.2 / document["rows"]["test"]) ** 0.5, rel=1e-3)
     assert document["break_even_calls"] is None
 

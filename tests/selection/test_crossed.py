@@ -80,6 +80,14 @@ def test_nobody_wins_by_failing_where_it_is_hard() -> None:
     assert crossed_gap(lost, half).p_value == 1.0
 
 
+def test_rows_that_each_way_is_better_on_are_counted() -> None:
+    """Six examples, two seeds: better on three, worse on one, equal on one, never judged on one."""
+    first = [[0, 0, 0, 1, 1, None], [0, 0, 1, 1, 0, 1]]
+    second = [[1, 1, 1, 0, 0, 1], [1, 0, 1, 1, 1, None]]
+    gap = crossed_gap(first, second)
+    assert (gap.higher, gap.lower, gap.n) == (3, 1, 5)
+
+
 def test_rows_without_a_score_are_counted_and_in_no_mean() -> None:
     mean = crossed_mean([[1.0, None, 0.0], [1.0, None, None]])
     assert (mean.score, mean.n, mean.errors, mean.by_seed) == (0.5, 2, 3, (0.5, 1.0))
