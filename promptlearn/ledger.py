@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import inf
 
@@ -284,6 +284,13 @@ class Ledger:
         self._spend(reservation.role, charge, lost)
         self._usage[reservation.role] += Usage(cached_calls=usage.calls) if cached else usage
         self._wake()
+
+    def carry(self, role: Role, charge: Charge, paid: Usage) -> None:
+        """Count what an earlier stretch of the run spent. It is a fact, whatever the caps are now: they bear on what
+        comes after it. `paid` is the part of `charge` that the journal did not answer.
+        """
+        self._spend(role, charge, lost=False)
+        self._usage[role] += replace(paid, cached_calls=charge.calls - paid.calls)
 
     def forfeit(self, reservation: Reservation) -> None:
         """The call failed, and may have been billed: what was promised to it counts as spent."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from types import TracebackType
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import TaskID, TextColumn, TimeElapsedColumn
 
-from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.cli.console import as_score, note
+from promptlearn.cli.live import Live
 from promptlearn.experiments.outcome import Outcome
 from promptlearn.runlog import Event
 
@@ -35,39 +35,18 @@ class _AtWork:
     calls: int = 0
 
 
-class BatchProgress:
+class BatchProgress(Live):
     """An observer for `run_batch`; use it as a context manager."""
 
     def __init__(self, experiments: int, quiet: bool = False) -> None:
+        super().__init__(quiet, TextColumn("{task.fields[words]}", markup=False), TimeElapsedColumn())
         self._all = experiments
-        self._quiet = quiet
         self._ended = 0
         self._at_work: dict[str, _AtWork] = {}
         self._warned: set[str] = set()
         self._last_line = time.monotonic()
-        self._bars: Progress | None = None
-        if interactive() and not quiet:
-            self._bars = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[words]}", markup=False),
-                TimeElapsedColumn(),
-                console=stderr(),
-                transient=True,
-            )
+        if self._bars:
             self._whole = self._bars.add_task("experiments", total=experiments, words=f"0 of {experiments}")
-
-    def __enter__(self) -> BatchProgress:
-        if self._bars:
-            self._bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bars:
-            self._bars.stop()
 
     def __call__(self, name: str, event: Event) -> None:
         if event.kind == "defect":

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
-from promptlearn.cli.console import as_score, interactive, note, stderr, visible
+from promptlearn.cli.console import as_score, note, visible
+from promptlearn.cli.live import Live
 from promptlearn.records import Json
 from promptlearn.runlog import Event
 
@@ -16,41 +16,24 @@ QUIET_LINES = 15.0
 """Seconds between two plain lines about rows, where there is no terminal."""
 
 
-class RunProgress:
+class RunProgress(Live):
     """An observer for `run_job`; use it as a context manager."""
 
     def __init__(self, budget_calls: int | None, quiet: bool = False) -> None:
-        self._quiet = quiet
+        super().__init__(
+            quiet,
+            TextColumn(
+                "{task.completed:.0f}/{task.total:.0f} task calls" if budget_calls else "{task.completed:.0f} calls"
+            ),
+            TextColumn("{task.fields[speed]}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[best]}", markup=False),
+        )
         self._rows = 0
         self._last_line = time.monotonic()
-        self._bar: Progress | None = None
-        if interactive() and not quiet:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn(
-                    "{task.completed:.0f}/{task.total:.0f} task calls" if budget_calls else "{task.completed:.0f} calls"
-                ),
-                TextColumn("{task.fields[speed]}"),
-                TimeElapsedColumn(),
-                TextColumn("{task.fields[best]}", markup=False),
-                console=stderr(),
-                transient=True,
-            )
-            self._task = self._bar.add_task("starting", total=budget_calls or None, speed="", best="")
+        if self._bars:
+            self._task = self._bars.add_task("starting", total=budget_calls or None, speed="", best="")
         self._started = time.monotonic()
-
-    def __enter__(self) -> RunProgress:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
 
     def __call__(self, event: Event) -> None:
         if self._quiet:
@@ -61,19 +44,19 @@ class RunProgress:
         line = _line(event)
         if line:
             note(line)
-        if self._bar and event.kind == "budget_raised" and event.body["task_calls"]:
-            self._bar.update(self._task, total=event.body["task_calls"])
-        if self._bar and (best := best_so_far(event)):
-            self._bar.update(self._task, best=best)
-        if self._bar:
-            self._bar.update(self._task, description=_activity(event) or self._bar.tasks[0].description)
+        if self._bars and event.kind == "budget_raised" and event.body["task_calls"]:
+            self._bars.update(self._task, total=event.body["task_calls"])
+        if self._bars and (best := best_so_far(event)):
+            self._bars.update(self._task, best=best)
+        if self._bars:
+            self._bars.update(self._task, description=_activity(event) or self._bars.tasks[0].description)
 
     def _row(self, event: Event) -> None:
         self._rows += 1
         now = time.monotonic()
         speed = f"{self._rows / max(0.1, now - self._started):.1f} rows/s"
-        if self._bar:
-            self._bar.update(self._task, completed=event.body["task"], speed=speed)
+        if self._bars:
+            self._bars.update(self._task, completed=event.body["task"], speed=speed)
         elif now - self._last_line > QUIET_LINES:
             self._last_line = now
             note(f"  … {event.body['task']} task calls, {speed}")

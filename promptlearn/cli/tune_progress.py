@@ -3,52 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import TextColumn, TimeElapsedColumn
 
-from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.cli.console import as_score, note
+from promptlearn.cli.live import Live
 from promptlearn.records import Json
 from promptlearn.runlog import Event
 
 
-class TuneProgress:
+class TuneProgress(Live):
     """An observer for `tuning.run.train`; use it as a context manager."""
 
     def __init__(self, steps: int, quiet: bool = False) -> None:
-        self._quiet = quiet
+        super().__init__(quiet, TextColumn("{task.completed:.0f}/{task.total:.0f} steps"), TimeElapsedColumn())
         self._steps = steps
-        self._bar: Progress | None = None
-        if interactive() and not quiet:
-            self._bar = Progress(
-                SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
-                TextColumn("{task.completed:.0f}/{task.total:.0f} steps"),
-                TimeElapsedColumn(),
-                console=stderr(),
-                transient=True,
-            )
-            self._task = self._bar.add_task("reading the base on validation", total=steps)
-
-    def __enter__(self) -> TuneProgress:
-        if self._bar:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._bars:
+            self._task = self._bars.add_task("reading the base on validation", total=steps)
 
     def __call__(self, event: Event) -> None:
         if self._quiet:
             return
         if line := self._line(event):
             note(line)
-        if self._bar and event.kind == "step":
-            self._bar.update(self._task, completed=event.body["step"], description="training")
+        if self._bars and event.kind == "step":
+            self._bars.update(self._task, completed=event.body["step"], description="training")
 
     def _line(self, event: Event) -> str | None:
         body = event.body

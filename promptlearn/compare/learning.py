@@ -121,7 +121,8 @@ def tuning_of(stage: Stage, tuning: TuningConfig) -> TuningConfig:
     """The settings of a stage that trains: the same steps, samples and readings, whatever is learned from them."""
     if stage == "rejection_sft":
         plain = TuningConfig()
-        return tuning.model_copy(update={"method": stage, "loss": plain.loss, "advantage": plain.advantage})
+        settings = {key: getattr(plain, key) for key in ("loss", "advantage", "clip_low", "clip_high")}
+        return tuning.model_copy(update=settings | {"method": stage})
     return tuning.model_copy(update={"method": "rl"})
 
 

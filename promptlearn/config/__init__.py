@@ -32,7 +32,7 @@ from promptlearn.config.reading import parse_section, read_mapping
 from promptlearn.config.reviews import ReviewsConfig, from_store
 from promptlearn.config.search import SearchConfig
 from promptlearn.config.section import Section, named
-from promptlearn.config.tuning import LoraConfig, TuningConfig
+from promptlearn.config.tuning import LoraConfig, SamplerConfig, TuningConfig
 
 __all__ = [
     "COMMAND",
@@ -60,6 +60,7 @@ __all__ = [
     "ReviewsConfig",
     "RoleBudgetConfig",
     "RoleBudgetsConfig",
+    "SamplerConfig",
     "ScoringConfig",
     "SearchConfig",
     "Section",

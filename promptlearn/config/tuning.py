@@ -18,6 +18,20 @@ class LoraConfig(Section):
     """The addition counts alpha / rank."""
 
 
+class SamplerConfig(Section):
+    """Where training samples are drawn."""
+
+    engine: Literal["auto", "local", "vllm"] = "auto"
+    """`local`: in this process. `vllm`: a vLLM server that has the same weights. `auto`: the server where one answers
+    that offers all that training needs, else this process."""
+    url: str = "http://127.0.0.1:8000"
+    """The server's root; it has to see the store's folder under the same path."""
+    model: str | None = None
+    """What the server calls the weights; by default as `base` says, or the only model that it has."""
+    api_key_env: str | None = None
+    """The environment variable that holds the server's key."""
+
+
 class TuningConfig(Section):
     base: str | None = None
     """Weights to start from: `local/NAME`, a GGUF file, a folder that transformers wrote, or a name on the Hugging Face
@@ -25,6 +39,9 @@ class TuningConfig(Section):
     method: Literal["rl", "rejection_sft"] = "rl"
     """`rl`: a sample counts as much as it is better than its group. `rejection_sft`: supervised learning on the samples
     that every judge passes; it takes neither `loss` nor `advantage`."""
+    engine: Literal["local", "trl"] = "local"
+    """Who takes the steps: `local`, or GRPOTrainer of TRL, which has to be installed; docs/tuning.md says what it can
+    not do."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the weights live; the best that is there by default."""
     steps: int = Field(40, ge=1)
@@ -39,8 +56,14 @@ class TuningConfig(Section):
     """LoRA wants about ten times what full fine-tuning does: 1e-5 to 1e-3, the more the smaller the model."""
     lora: LoraConfig = LoraConfig()
     """Size of the adapter."""
+    sampler: SamplerConfig = SamplerConfig()
+    """Where samples are drawn."""
     loss: Literal["importance_sampling", "ppo", "grpo", "dr_grpo", "dapo", "cispo", "gspo"] = "importance_sampling"
     """Formulas and sources: docs/tuning.md."""
+    clip_low: float | None = Field(None, gt=0, lt=1)
+    """Ratios below 1 - clip_low are clipped; by default as the loss's paper has it: 0.2, gspo 3e-4."""
+    clip_high: float | None = Field(None, gt=0)
+    """Ratios above 1 + clip_high are clipped; by default 0.2, dapo 0.28, gspo 4e-4."""
     advantage: Literal["group_norm", "centre", "leave_one_out", "batch_std"] = "group_norm"
     """What a sample's reward is compared with."""
     kl_coef: float = Field(0.0, ge=0)
@@ -67,4 +90,8 @@ class TuningConfig(Section):
             raise ValueError(
                 "method rejection_sft learns by cross-entropy and compares no samples; leave out loss and advantage"
             )
+        unclipped = self.loss in ("importance_sampling", "cispo")
+        if unclipped and (self.clip_low is not None or self.clip_high is not None):
+            why = f"loss {self.loss}" if self.method == "rl" else "method rejection_sft"
+            raise ValueError(f"{why} clips no ratio; leave out clip_low and clip_high, or take ppo, grpo, dapo or gspo")
         return self

@@ -14,6 +14,7 @@ Tokens in, tokens out: nobody tokenises a text twice. Knows neither torch nor a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,16 @@ AdvantageName = Literal["group_norm", "centre", "leave_one_out", "batch_std"]
 
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 ADVANTAGES: tuple[AdvantageName, ...] = get_args(AdvantageName)
+CLIPS: Mapping[LossName, tuple[float, float]] = {
+    "ppo": (0.2, 0.2),
+    "grpo": (0.2, 0.2),
+    "dr_grpo": (0.2, 0.2),
+    "dapo": (0.2, 0.28),
+    "gspo": (3e-4, 4e-4),
+}
+"""How far below and above 1 a ratio is let, by loss: Schulman et al. 2017, table 3 (0.2, which GRPO and Dr. GRPO keep);
+Yu et al. 2025, "DAPO", section 4.1; Zheng et al. 2025, "Group Sequence Policy Optimization", section 5.1. Other losses
+do not clip."""
 
 
 def training_sampling(max_tokens: int, seed: int | None = None) -> Sampling:
@@ -168,10 +179,10 @@ class Loss:
     """Which loss, and its settings; the formulas stand in tuning/losses.py."""
 
     name: LossName = "importance_sampling"
-    clip_low: float = 0.2
-    """Ratios below 1 - clip_low are clipped: ppo, grpo, dr_grpo, dapo, gspo (whose paper uses 3e-4)."""
-    clip_high: float = 0.2
-    """Ratios above 1 + clip_high are clipped, in the same losses (DAPO's paper: 0.28; GSPO's: 4e-4)."""
+    clip_low: float | None = None
+    """Ratios below 1 - clip_low are clipped; by default as the loss's paper has it (`CLIPS`)."""
+    clip_high: float | None = None
+    """Ratios above 1 + clip_high are clipped; likewise."""
     cap: float = 2.0
     """Largest weight of a token: importance_sampling, cispo."""
     kl_coef: float = 0.0
@@ -184,6 +195,14 @@ class Loss:
             raise ConfigError(f"no loss is called {self.name!r}: it is one of {', '.join(LOSSES)}")
         if self.name == "dr_grpo" and not self.max_tokens:
             raise ConfigError("dr_grpo divides by the longest completion that sampling allows: give max_tokens")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest ratio that is not clipped."""
+        low, high = CLIPS.get(self.name, (1.0, math.inf))
+        return 1 - (low if self.clip_low is None else self.clip_low), 1 + (
+            high if self.clip_high is None else self.clip_high
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +355,11 @@ class Backend:
     tokenizer: Tokenizer
     sampler: Sampler
     learner: Learner
+
+    @property
+    def model_hash(self) -> str:
+        """Of the base model's weights."""
+        return self.learner.model_hash
 
 
 _NEUTRAL: Mapping[str, tuple[Json, ...]] = {

@@ -24,10 +24,10 @@ from promptlearn.tuning.advantages import Credited, credit
 from promptlearn.tuning.base import Adam, Backend, Loss, LossName, StepReport, TrainSample
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
-from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.progress import Drawn, Progress
 from promptlearn.tuning.rejection import keep_passed
 from promptlearn.tuning.stream import Ask, Draw, Group, Source, Stream
-from promptlearn.tuning.validation import read_validation, reading
+from promptlearn.tuning.validation import Readings
 
 ENOUGH_TO_TELL = 10
 """Samples before which no share of failures is read into anything."""
@@ -58,7 +58,8 @@ class Plan:
     @property
     def loss(self) -> Loss:
         name: LossName = "cross_entropy" if self.tuning.method == "rejection_sft" else self.tuning.loss
-        return Loss(name, kl_coef=self.tuning.kl_coef, max_tokens=self.max_tokens)
+        tuning = self.tuning
+        return Loss(name, tuning.clip_low, tuning.clip_high, kl_coef=tuning.kl_coef, max_tokens=self.max_tokens)
 
 
 @dataclass(slots=True)
@@ -69,8 +70,8 @@ class Trainer:
     backend: Backend
     training: Source
     """Draws from train rows."""
-    validating: Source
-    """Draws from validation rows (invariant 5)."""
+    readings: Readings
+    """Of validation rows (invariant 5)."""
     checkpoints: Checkpoints
     progress: Progress
     ledger: Ledger
@@ -100,7 +101,7 @@ class Trainer:
             try:
                 while True:
                     if self._due(tuning.validate_every) and not progress.has_read(progress.step):
-                        await self._validate()
+                        await self.readings.read(self.backend.learner.save_adapter)
                     if self._due(tuning.checkpoint_every) and saved != progress.step:
                         saved = await self._save(stream)
                     if progress.idle >= tuning.patience:
@@ -125,7 +126,7 @@ class Trainer:
         groups = await stream.judged(step)
         self._mid_step = True
         wait = time.monotonic() - started
-        self._check_failures(groups)
+        check_failures(groups, self.plan.max_error_share)
         if step == 0:
             await self.diary.base(groups)
         credited = self._credited(step, groups)
@@ -188,23 +189,8 @@ class Trainer:
                 shutil.rmtree(older, ignore_errors=True)
         return time.monotonic() - started
 
-    async def _validate(self) -> None:
-        """Read the validation split with the policy of now, and keep its adapter where it is the best so far."""
-        rows = await read_validation(self.validating, self.plan.validation, self.plan.tuning.queue)
-        now = reading(self.progress.step, rows)
-        if now.score is None:
-            why = Counter(reward.error for row in rows for reward in row.rewards).most_common(1)[0][0]
-            raise TooManyErrors(
-                f"none of {len(rows)} validation rows could be judged: {why}; mend that and run it again"
-            )
-        found = self.progress.add(now)
-        self.progress.gpu_s += sum(row.draw.seconds for row in rows)
-        if found.best:
-            await asyncio.to_thread(self.backend.learner.save_adapter, self.checkpoints.best(found.step))
-        await self.diary.validation(found)
-
     async def _save(self, stream: Stream) -> int:
-        self.progress.ahead = [[draw.samples for draw in batch] for batch in stream.ahead()]
+        self.progress.ahead = [[Drawn(draw.samples, draw.seconds) for draw in batch] for batch in stream.ahead()]
         self.progress.note_spending(self.ledger)
         await asyncio.to_thread(self.checkpoints.save, self.backend.learner, self.progress)
         return self.progress.step
@@ -212,7 +198,7 @@ class Trainer:
     def _drawn_before(self) -> list[list[Draw]]:
         """Batches that an earlier stretch drew ahead of their steps."""
         return [
-            [Draw(ask, samples, 0.0) for ask, samples in zip(self.plan.train(number), batch, strict=True)]
+            [Draw(ask, drawn.samples, drawn.seconds) for ask, drawn in zip(self.plan.train(number), batch, strict=True)]
             for number, batch in enumerate(self.progress.ahead, start=self.progress.step)
         ]
 
@@ -220,13 +206,14 @@ class Trainer:
         versions = [sample.policy_version for group in groups for sample in group.draw.samples]
         return self.backend.learner.version - min(versions)
 
-    def _check_failures(self, groups: Sequence[Group]) -> None:
-        rewards = [reward for group in groups for reward in group.rewards]
-        failed = [reward.error for reward in rewards if reward.value is None]
-        share = self.plan.max_error_share
-        if len(failed) > share * max(len(rewards), ENOUGH_TO_TELL):
-            words, count = Counter(failed).most_common(1)[0]
-            raise TooManyErrors(
-                f"{len(failed)} of {len(rewards)} samples of a step have no reward, more than search.max_error_share = "
-                f"{share:g}; most often ({count}): {words}; mend that and run the same command again"
-            )
+
+def check_failures(groups: Sequence[Group], share: float) -> None:
+    """Raise TooManyErrors where more than `share` of a step's samples have no reward."""
+    rewards = [reward for group in groups for reward in group.rewards]
+    failed = [reward.error for reward in rewards if reward.value is None]
+    if len(failed) > share * max(len(rewards), ENOUGH_TO_TELL):
+        words, count = Counter(failed).most_common(1)[0]
+        raise TooManyErrors(
+            f"{len(failed)} of {len(rewards)} samples of a step have no reward, more than search.max_error_share = "
+            f"{share:g}; most often ({count}): {words}; mend that and run the same command again"
+        )

@@ -1,12 +1,13 @@
 """The losses: from log-probabilities and advantages of trained tokens to one number with a gradient.
 
-Knows tensors, no model. Written for token t of sequence i with ratio r = exp(logp - behaviour), where `behaviour` is
+Knows tensors, no model. `low` and `high` are by default those of each loss's paper (`CLIPS` in tuning/base.py).
+Written for token t of sequence i with ratio r = exp(logp - behaviour), where `behaviour` is
 always the log-probability that the sampler recorded, and advantage A:
 
 * `importance_sampling`  -min(r, cap) A, the weight truncated but the gradient kept: ∇ = -min(r, cap) A ∇logp.
   Tinker's documented `importance_sampling` up to the cap; truncation from Ionides 2008, as in Yao et al. 2025 (TIS).
 * `ppo`                  -min(r A, clip(r, 1 - low, 1 + high) A). Schulman et al. 2017, equation 7.
-* `dapo`                 as ppo, with a higher `high` (0.28). Yu et al. 2025, "DAPO", equation 8.
+* `dapo`                 as ppo, with a higher `high`. Yu et al. 2025, "DAPO", equation 8.
 * `grpo`                 as ppo, each sequence first averaged over its own tokens. Shao et al. 2024, equation 3.
 * `dr_grpo`              as ppo, divided by sequences · max_tokens, a constant. Liu et al. 2025, "Understanding
   R1-Zero-Like Training".
@@ -93,8 +94,8 @@ def clipped(ratio: Tensor, tokens: Tokens, loss: Loss) -> Tensor:
     """Which tokens a clip or cap bears on. Boolean, shape (N,)."""
     if loss.name in {"importance_sampling", "cispo", "cross_entropy"}:
         return ratio > (math.inf if loss.name == "cross_entropy" else loss.cap)
-    low = (ratio < 1 - loss.clip_low) & (tokens.advantage < 0)
-    return low | ((ratio > 1 + loss.clip_high) & (tokens.advantage > 0))
+    low, high = loss.bounds
+    return ((ratio < low) & (tokens.advantage < 0)) | ((ratio > high) & (tokens.advantage > 0))
 
 
 def effective_sample_size(logp: Tensor, tokens: Tokens) -> float:
@@ -111,7 +112,7 @@ def _surrogate(logp: Tensor, ratio: Tensor, tokens: Tokens, loss: Loss) -> Tenso
         return -ratio.clamp(max=loss.cap).detach() * tokens.advantage * logp
     if loss.name == "cross_entropy":
         return -tokens.advantage * logp
-    near = ratio.clamp(1 - loss.clip_low, 1 + loss.clip_high)
+    near = ratio.clamp(*loss.bounds)
     return -(ratio * tokens.advantage).minimum(near * tokens.advantage)
 
 

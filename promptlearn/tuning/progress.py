@@ -14,6 +14,15 @@ from promptlearn.store.tuning_rows import TuningValidation
 from promptlearn.tuning.base import Sample
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A group that was drawn beforehand, without what it was asked, which follows from its place in the run."""
+
+    samples: tuple[Sample, ...]
+    seconds: float
+    """In which the sampler was at work on it."""
+
+
 @dataclass(slots=True)
 class Progress:
     """Changes as steps end."""
@@ -28,7 +37,7 @@ class Progress:
     """What earlier stretches spent up to `step`, by role; what came after it is done again."""
     charged: dict[Role, Charge] = field(default_factory=dict)
     """The same as caps count it, the journal's replies included."""
-    ahead: list[list[tuple[Sample, ...]]] = field(default_factory=list)
+    ahead: list[list[Drawn]] = field(default_factory=list)
     """Batches that were drawn beforehand: their policy is gone, so they could not be drawn again."""
 
     @property
@@ -57,18 +66,10 @@ class Progress:
         self.paid = {role: ledger.usage(role) for role in ROLES}
         self.charged = {role: ledger.spent(role) for role in ROLES}
 
-    async def charge(self, ledger: Ledger) -> None:
-        """Put what earlier stretches spent on a new ledger, so that caps hold over all of them (invariant 1).
-
-        Raises BudgetSpent where that is all there is.
-        """
+    def charge(self, ledger: Ledger) -> None:
+        """Put what earlier stretches spent on a new ledger, so that caps hold over all of them (invariant 1)."""
         for role, charge in self.charged.items():
-            paid = replace(self.paid[role], cached_calls=0)
-            ledger.settle(await ledger.reserve(role, charge), paid)
-            known = charge - Charge(paid.calls, paid.input_tokens + paid.output_tokens, paid.cost_usd)
-            if known.calls:
-                answered = Usage(calls=known.calls, input_tokens=known.tokens, cost_usd=known.usd)
-                ledger.settle(await ledger.reserve(role, known), answered, cached=True)
+            ledger.carry(role, charge, self.paid[role])
 
     def to_json(self) -> Json:
         return {
@@ -77,7 +78,7 @@ class Progress:
             "gpu_s": self.gpu_s,
             "paid": {role: asdict(usage) for role, usage in self.paid.items()},
             "charged": {role: asdict(charge) for role, charge in self.charged.items()},
-            "ahead": [[[asdict(sample) for sample in group] for group in batch] for batch in self.ahead],
+            "ahead": [[asdict(drawn) for drawn in batch] for batch in self.ahead],
         }
 
     @classmethod
@@ -88,8 +89,12 @@ class Progress:
             gpu_s=content["gpu_s"],
             paid={role: Usage(**usage) for role, usage in content["paid"].items()},
             charged={role: Charge(**charge) for role, charge in content["charged"].items()},
-            ahead=[[tuple(map(_sample, group)) for group in batch] for batch in content["ahead"]],
+            ahead=[[_drawn(group) for group in batch] for batch in content["ahead"]],
         )
+
+
+def _drawn(content: Mapping[str, Json]) -> Drawn:
+    return Drawn(tuple(map(_sample, content["samples"])), content["seconds"])
 
 
 def _sample(content: Mapping[str, Json]) -> Sample:

@@ -13,11 +13,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
-from promptlearn.config import TuningConfig
+from promptlearn.config import SamplerConfig, TuningConfig
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
 from promptlearn.job import Job, beat, note_end, versions
 from promptlearn.ledger import Ledger
@@ -32,6 +34,7 @@ from promptlearn.store.rows import TUNING
 from promptlearn.tuning.base import Backend, Lora, greedy_sampling, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.diary import StoreDiary
+from promptlearn.tuning.engines import check_engine, require_trl
 from promptlearn.tuning.export import write_gguf
 from promptlearn.tuning.lint import lint
 from promptlearn.tuning.loop import Plan, Trainer
@@ -39,10 +42,20 @@ from promptlearn.tuning.order import batch_of, draw_seed
 from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.result import TuneResult
 from promptlearn.tuning.rewards import Rewards
+from promptlearn.tuning.sampling import chosen_sampler
 from promptlearn.tuning.stream import Ask, Source
-from promptlearn.tuning.validation import gold_warnings
+from promptlearn.tuning.validation import Readings, gold_warnings
 
-WITHOUT_EFFECT = {"queue", "checkpoint_every", "gpu_usd_per_hour"}
+if TYPE_CHECKING:
+    from promptlearn.tuning.trl_engine import TrlTrainer, TrlWeights
+
+Weights: TypeAlias = "Backend | TrlWeights"
+"""Weights to train, opened for their engine."""
+PUBLISHED = "published"
+"""The folder of a run for adapters on their way to the sampler."""
+TRL = "trl"
+"""The folder of a run in which TRL keeps its checkpoints."""
+WITHOUT_EFFECT = {"queue", "checkpoint_every", "gpu_usd_per_hour", "sampler"}
 """Keys that change nothing about what is learned, so that a run goes on whatever they are."""
 
 
@@ -58,18 +71,39 @@ async def train(
 ) -> TuneResult:
     """Train an adapter for the job's prompt, or go on with the run of the same job and settings.
 
-    With `reuse` the result of such a run that is finished is given back instead of training again. `slots` bound the
-    judges' calls in flight, as in `run_job`. `backend` is left open; without one the configuration's base is opened.
+    With `reuse` the result of such a run that is finished, or that this very budget ended, is given back instead.
+    `slots` bound the judges' calls in flight, as in `run_job`. `backend` is left open; without one the configuration's
+    base is opened.
     Raises PromptlearnError; what was learned up to the last step that ended is in a checkpoint then, and the same call
     goes on from there.
     """
     check(job, tuning)
-    opened: Backend = await asyncio.to_thread(open_base, job, tuning) if backend is None else backend
-    digest = tuning_digest(job, tuning, opened)
-    if reuse and (finished := find_result(job, digest)) is not None:
-        return finished
+    if backend is not None:
+        if tuning.engine != "local":
+            raise ConfigError(f"tuning.engine {tuning.engine} opens its weights itself; leave out `backend`")
+        given = tuning.model_copy(update={"sampler": SamplerConfig(engine="local")})
+        return await _train(job, given, backend, observer, stopping, slots, reuse)
+    opened = await asyncio.to_thread(open_weights, job, tuning)
+    try:
+        return await _train(job, tuning, opened, observer, stopping, slots, reuse)
+    finally:
+        await opened.sampler.close()
+
+
+async def _train(
+    job: Job,
+    tuning: TuningConfig,
+    weights: Weights,
+    observer: Observer,
+    stopping: Callable[[], bool],
+    slots: Slots | None,
+    reuse: bool,
+) -> TuneResult:
+    digest = tuning_digest(job, tuning, weights)
+    if reuse and (ended := find_result(job, digest)) is not None:
+        return ended
     known = job.store.unfinished_run(digest)
-    described = {**(job.described or {}), "tuning": tuning.model_dump(mode="json")}
+    described = {"budget": asdict(job.budget), **(job.described or {}), "tuning": tuning.model_dump(mode="json")}
     run = known or await job.store.start_run(described, digest, versions(), job.search.seed)
     with job.store.lock_run(run):
         if known is not None:
@@ -77,7 +111,8 @@ async def train(
         heartbeat = asyncio.create_task(beat(job.store, run))
         log = RunLog(job.store, run, observer)
         try:
-            result = await _Training(job, tuning, opened, log, stopping, slots).run()
+            async with _sampling(job, tuning, weights, log) as (ready, warnings):
+                result = await _Training(job, tuning, ready, log, stopping, slots, warnings).run()
         except BaseException as error:
             await note_end(job.store, run, error)
             raise
@@ -87,11 +122,27 @@ async def train(
     return result
 
 
+@asynccontextmanager
+async def _sampling(
+    job: Job, tuning: TuningConfig, weights: Weights, log: RunLog
+) -> AsyncIterator[tuple[Weights, tuple[str, ...]]]:
+    """The weights with the sampler that the configuration wishes for, and warnings about it."""
+    if not isinstance(weights, Backend):
+        yield weights, ()
+        return
+    folder = job.store.run_dir(log.run) / PUBLISHED
+    async with chosen_sampler(tuning.sampler, weights, tuning.base or job.task.name, folder) as choice:
+        if choice.note:
+            log.show("waiting", message=choice.note)
+        yield choice.backend, (choice.warning,) if choice.warning else ()
+
+
 def check(job: Job, tuning: TuningConfig) -> None:
     """Raises a UsageError for what would fail later, before anything is loaded or paid for."""
     job.check(learns=False)
     if job.program is not None:
         raise ConfigError("`program` answers here, and a command has no weights to train; leave it out")
+    check_engine(tuning)
     if tuning.gpu_usd_per_hour and job.budget.usd is not None:
         raise ConfigError(
             "budget.usd caps calls, and nobody knows beforehand how long the device will work; cap budget.minutes, or "
@@ -102,8 +153,8 @@ def check(job: Job, tuning: TuningConfig) -> None:
             raise DataError(f"{job.dataset.name}: no row is in the split {split}, which training needs; set data.split")
 
 
-def open_base(job: Job, tuning: TuningConfig) -> Backend:
-    """The weights that the configuration names, on its device; takes seconds.
+def open_weights(job: Job, tuning: TuningConfig) -> Weights:
+    """The weights that the configuration names, on its device, for its engine; takes seconds.
 
     Raises ConfigError where they are not there, or torch is not: one line that names the extra.
     """
@@ -113,23 +164,30 @@ def open_base(job: Job, tuning: TuningConfig) -> Backend:
             f"models.task is {name}, whose weights nobody can train here; name some with tuning.base, such as "
             "local/smollm2-135m-instruct"
         )
-    from promptlearn.tuning.local import open_local
+    from promptlearn.tuning.local import open_local, require_torch
 
-    lora = Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed)
-    return open_local(name, lora, device=None if tuning.device == "auto" else tuning.device)
+    device = None if tuning.device == "auto" else tuning.device
+    if tuning.engine == "local":
+        return open_local(name, Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed), device=device)
+    require_torch()
+    require_trl()
+    from promptlearn.tuning.trl_engine import TrlWeights
+
+    return TrlWeights.open(name, device)
 
 
-def tuning_digest(job: Job, tuning: TuningConfig, backend: Backend) -> str:
+def tuning_digest(job: Job, tuning: TuningConfig, weights: Weights) -> str:
     """What makes two training runs the same."""
     settings = tuning.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    weights = [backend.learner.model_hash, backend.tokenizer.hash]
-    return TUNING + fingerprint([job.digest(), settings, weights])
+    return TUNING + fingerprint([job.digest(), settings, [weights.model_hash, weights.tokenizer.hash]])
 
 
 def find_result(job: Job, digest: str) -> TuneResult | None:
-    """The result of a finished run of this digest whose adapter is still there."""
+    """The result of a run of this digest that is finished, or that this budget ended, and whose adapter is there."""
+    budget = {"budget": asdict(job.budget), **(job.described or {})}["budget"]
     for row in job.store.reader.runs(digest=digest):
-        if row.state == "finished" and isinstance(row.result, dict):
+        over = row.state == "finished" or (row.state == "budget" and row.config.get("budget") == budget)
+        if over and isinstance(row.result, dict):
             result = TuneResult.from_json(row.result)
             if result.adapter.is_dir():
                 return result
@@ -143,16 +201,18 @@ class _Training:
         self,
         job: Job,
         tuning: TuningConfig,
-        backend: Backend,
+        weights: Weights,
         log: RunLog,
         stopping: Callable[[], bool],
         slots: Slots | None,
+        warnings: Sequence[str],
     ) -> None:
         self._job = job
         self._tuning = tuning
-        self._backend = backend
+        self._weights = weights
         self._log = log
         self._stopping = stopping
+        self._warnings = warnings
         self._slots = slots or Slots(job.search.concurrency)
         self._folder = job.store.run_dir(log.run)
         self._started = time.monotonic()
@@ -163,12 +223,10 @@ class _Training:
         tuning = self._tuning
         ledger = Ledger(self._job.budget, minutes_before=self._seconds_before / 60)
         checkpoints = Checkpoints(self._folder / "checkpoints")
-        found = await asyncio.to_thread(checkpoints.load, self._backend.learner)
-        if found is None and self._backend.learner.version:
-            raise TuningError("these weights were trained before, and a new run begins with the base: open it anew")
+        found = await asyncio.to_thread(self._found, checkpoints)
         progress = found or Progress()
-        await progress.charge(ledger)
-        diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning)))
+        progress.charge(ledger)
+        diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
         judge = self._judge_model(ledger)
@@ -183,6 +241,18 @@ class _Training:
                 await judge.close()
         return await self._result(progress, ledger, checkpoints, diary, stop_reason)
 
+    def _found(self, checkpoints: Checkpoints) -> Progress | None:
+        """Where the last checkpoint stands, put into the weights."""
+        if not isinstance(self._weights, Backend):
+            from promptlearn.tuning.trl_engine import last_progress
+
+            return last_progress(self._folder / TRL)
+        learner = self._weights.learner
+        found = checkpoints.load(learner)
+        if found is None and learner.version:
+            raise TuningError("these weights were trained before, and a new run begins with the base: open it anew")
+        return found
+
     def _trainer(
         self,
         judge: MeteredModel | None,
@@ -190,17 +260,32 @@ class _Training:
         checkpoints: Checkpoints,
         progress: Progress,
         diary: StoreDiary,
-    ) -> Trainer:
-        return Trainer(
-            plan=self._plan(),
-            backend=self._backend,
-            training=self._source("train", judge, ledger),
-            validating=self._source("validation", judge, ledger),
-            checkpoints=checkpoints,
-            progress=progress,
-            ledger=ledger,
-            diary=diary,
-            folder=self._folder / "published",
+    ) -> Trainer | TrlTrainer:
+        plan, training = self._plan(), self._source("train", judge, ledger)
+        readings = Readings(
+            self._source("validation", judge, ledger),
+            plan.validation,
+            self._tuning.queue,
+            progress,
+            checkpoints,
+            diary.validation,
+        )
+        if isinstance(self._weights, Backend):
+            folder = self._folder / PUBLISHED
+            return Trainer(plan, self._weights, training, readings, checkpoints, progress, ledger, diary, folder)
+        from promptlearn.tuning.trl_engine import TrlTrainer
+
+        return TrlTrainer(
+            plan,
+            self._weights,
+            training,
+            lambda example: self._job.prompt.render(example.inputs),
+            readings,
+            progress,
+            ledger,
+            diary,
+            self._folder / TRL,
+            self._job.search.seed,
         )
 
     async def _result(
@@ -245,7 +330,7 @@ class _Training:
         max_tokens = tuning.max_tokens or self._job.task.sampling.max_tokens
 
         def ask(example: Example, sampling: Sampling) -> Ask:
-            prompt_ids = self._backend.tokenizer.prompt_ids(self._job.prompt.render(example.inputs))
+            prompt_ids = self._weights.tokenizer.prompt_ids(self._job.prompt.render(example.inputs))
             return Ask(example, tuple(prompt_ids), sampling)
 
         def train(number: int) -> Sequence[Ask]:
@@ -283,7 +368,7 @@ class _Training:
 
     def _source(self, split: Split, judge: MeteredModel | None, ledger: Ledger) -> Source:
         rewards = Rewards(self._job.panel(judge), self._job.prompt.digest, split)
-        return Source(self._backend.sampler, self._backend.tokenizer, rewards, ledger, self._stopping)
+        return Source(self._weights.sampler, self._weights.tokenizer, rewards, ledger, self._stopping)
 
 
 def _copied(source: Path, target: Path) -> Path:

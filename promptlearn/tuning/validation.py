@@ -6,10 +6,17 @@ Knows no training.
 
 from __future__ import annotations
 
+import asyncio
 import statistics
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from promptlearn.errors import TooManyErrors
 from promptlearn.store.tuning_rows import TuningValidation
+from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.stream import Ask, Group, Source, Stream
 
 
@@ -18,6 +25,34 @@ async def read_validation(source: Source, asks: Sequence[Ask], queue: int) -> li
     async with Stream(source, lambda _: asks, group=1, queue=queue) as stream:
         stream.allow(0)
         return await stream.judged(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Reads validation as a run goes on, and keeps the adapter of the best reading."""
+
+    source: Source
+    asks: Sequence[Ask]
+    queue: int
+    progress: Progress
+    checkpoints: Checkpoints
+    note: Callable[[TuningValidation], Awaitable[None]]
+    """Told of each."""
+
+    async def read(self, save: Callable[[Path], object]) -> None:
+        """Read with the policy of now; `save` writes its adapter, and is called where it is the best so far."""
+        rows = await read_validation(self.source, self.asks, self.queue)
+        now = reading(self.progress.step, rows)
+        if now.score is None:
+            why = Counter(reward.error for row in rows for reward in row.rewards).most_common(1)[0][0]
+            raise TooManyErrors(
+                f"none of {len(rows)} validation rows could be judged: {why}; mend that and run it again"
+            )
+        found = self.progress.add(now)
+        self.progress.gpu_s += sum(row.draw.seconds for row in rows)
+        if found.best:
+            await asyncio.to_thread(save, self.checkpoints.best(found.step))
+        await self.note(found)
 
 
 def reading(step: int, rows: Sequence[Group]) -> TuningValidation:

@@ -14,6 +14,7 @@ import json
 import math
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
@@ -21,7 +22,7 @@ from promptlearn.models.base import Sampling
 from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
 from promptlearn.records import Json
 from promptlearn.redaction import redact
-from promptlearn.tuning.base import Adapter, Sample, check_sampling, greedy_sampling
+from promptlearn.tuning.base import Adapter, Learner, Sample, check_sampling, greedy_sampling, training_sampling
 from promptlearn.tuning.canary import check
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 TOLERANCE = 0.1
 """Of the canary, nats per token: server and learner round differently in 16 bits."""
 
+PATIENCE = 5.0
+"""Seconds for the list of models: whoever needs longer is no vLLM server."""
+
 
 class VllmSampler:
     """A `Sampler` over a running server; `base_url` is its root, such as http://127.0.0.1:8000."""
@@ -37,13 +41,15 @@ class VllmSampler:
     def __init__(
         self,
         base_url: str,
-        model: str,
+        model: str = "",
         *,
         api_key: str | None = None,
         timeout: float = 600.0,
         tolerance: float = TOLERANCE,
     ) -> None:
-        """`model` is what the server calls the base; `timeout` in seconds is of one request."""
+        """`model` is what the server calls the base, where `prove` is not to find that out; `timeout` in seconds is of
+        one request.
+        """
         self._url = base_url.rstrip("/").removesuffix("/v1")
         self._base = model
         self._name = model
@@ -56,6 +62,28 @@ class VllmSampler:
     @property
     def policy_version(self) -> int:
         return self._version
+
+    async def prove(self, learner: Learner, model: str | None, base: str, folder: Path) -> None:
+        """Find the base among the server's models, publish the learner's adapter and draw a token: all that training
+        needs, with the learner's own weights.
+
+        `model` is its name there; None: `base`, or the only one that the server has. Raises ConfigError, ModelError,
+        TuningError.
+        """
+        try:
+            async with asyncio.timeout(PATIENCE):
+                served = await self._models()
+        except TimeoutError:
+            raise ModelError("timeout", f"{redact(self._url)} lists no models within {PATIENCE:g} s") from None
+        wanted = model or (base if base in served or len(served) != 1 else served[0])
+        if wanted not in served:
+            raise ConfigError(f"{redact(self._url)} has no model {wanted}: possible are {', '.join(served) or 'none'}")
+        self._base = self._name = wanted
+        adapter = await asyncio.to_thread(learner.save_adapter, folder / f"policy-{learner.version:06}")
+        await self.publish(adapter)
+        prompt = adapter.canary.token_ids[:4] if adapter.canary else (0,)
+        async for _ in self.sample(prompt, 1, training_sampling(1, seed=0)):
+            pass
 
     async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
         if sampling != greedy_sampling(sampling.max_tokens):
@@ -74,12 +102,12 @@ class VllmSampler:
 
     async def publish(self, adapter: Adapter) -> int:
         name, before = f"promptlearn-{secrets.token_hex(6)}", self._name
-        await self._post("/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())})
+        await self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())})
         if adapter.canary is not None:
             check(adapter.canary, await self._scored(name, adapter.canary.token_ids), self._tolerance)
         self._name, self._version = name, adapter.version
         if before != self._base:
-            await self._post("/v1/unload_lora_adapter", {"lora_name": before})
+            await self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": before})
         return self._version
 
     async def close(self) -> None:
@@ -125,13 +153,21 @@ class VllmSampler:
 
     async def _completion(self, body: Mapping[str, Json]) -> Any:
         """The first choice."""
-        text = await self._post("/v1/completions", body)
+        text = await self._ask("POST", "/v1/completions", body)
         try:
             return json.loads(text)["choices"][0]
         except (ValueError, KeyError, TypeError, IndexError):
             raise self._malformed("without a choice") from None
 
-    async def _post(self, path: str, body: Mapping[str, Json]) -> str:
+    async def _models(self) -> list[str]:
+        """Names of the models that have weights of their own; adapters have a parent."""
+        text = await self._ask("GET", "/v1/models", None)
+        try:
+            return [str(entry["id"]) for entry in json.loads(text)["data"] if not entry.get("parent")]
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise self._malformed("without a list of models") from None
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Json] | None) -> str:
         """The answer's text. Raises ModelError; SystemicError where no call can succeed."""
         import aiohttp
 
@@ -139,9 +175,10 @@ class VllmSampler:
             headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
             timeout = aiohttp.ClientTimeout(total=self._timeout)
             self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
-        endpoint = Endpoint(self._url + path, str(body.get("model", "")), secrets=(self._key,) if self._key else ())
+        named = str(body.get("model", "")) if body else ""
+        endpoint = Endpoint(self._url + path, named, secrets=(self._key,) if self._key else ())
         try:
-            async with self._session.post(self._url + path, json=body) as response:
+            async with self._session.request(method, self._url + path, json=body) as response:
                 text = await response.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise fault_of_exception(error, endpoint, self._timeout).error() from None

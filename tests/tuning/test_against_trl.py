@@ -19,11 +19,11 @@ CASES: list[tuple[Loss, dict[str, Any]]] = [
     (Loss("grpo"), {"loss_type": "grpo"}),
     (Loss("grpo", kl_coef=0.1), {"loss_type": "grpo", "beta": 0.1}),
     (Loss("ppo"), {"loss_type": "dapo"}),
-    (Loss("dapo", clip_high=0.28, kl_coef=0.05), {"loss_type": "dapo", "epsilon_high": 0.28, "beta": 0.05}),
+    (Loss("dapo", kl_coef=0.05), {"loss_type": "dapo", "epsilon_high": 0.28, "beta": 0.05}),
     (Loss("dr_grpo", max_tokens=9), {"loss_type": "dr_grpo", "max_completion_length": 9}),
     (Loss("cispo", cap=1.5), {"loss_type": "cispo", "epsilon_high": 1.5}),
     (
-        Loss("gspo", clip_low=3e-4, clip_high=4e-4),
+        Loss("gspo"),
         {"loss_type": "grpo", "importance_sampling_level": "sequence", "epsilon": 3e-4, "epsilon_high": 4e-4},
     ),
 ]
@@ -133,6 +133,38 @@ def test_loss_and_gradient_equal_trl(tmp_path: Path, loss: Loss, settings: dict[
     assert report.loss == pytest.approx(float(expected), rel=1e-5, abs=1e-6)
     for (name, value), ours in zip(_adapter(parameters).items(), policy.parameters, strict=True):
         assert ours.grad is not None
+        torch.testing.assert_close(ours.grad, value.grad, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")  # of trl and what it imports
+def test_importance_sampling_equals_trl_s_correction_of_another_sampler(tmp_path: Path) -> None:
+    """TRL truncates the ratio to the sampler (`token_truncate`) where vLLM draws, around a policy ratio of 1."""
+    policy = tiny_policy()
+    stir(policy)
+    learner = LocalLearner(policy)
+    samples = near_policy([with_tool_tokens(sample) for sample in rows([(5, [4, 6, 5]), (8, [7, 4])])], learner)
+    theirs = trainer(tmp_path, {"loss_type": "dapo", "vllm_importance_sampling_mode": "token_truncate"})
+    theirs.use_vllm = theirs.vllm_importance_sampling_correction = True
+    parameters = _adapter(dict(theirs.model.named_parameters()))
+    with torch.no_grad():
+        for value, ours in zip(parameters.values(), policy.parameters, strict=True):
+            value.copy_(ours)
+    theirs.model.eval()
+    now = learner.logprobs(samples)
+    inputs = tensors(samples, now)
+    behaviour = inputs.pop("old_per_token_logps")
+    inputs["sampling_per_token_logps"] = behaviour
+    inputs["importance_sampling_ratio"] = (inputs.pop("ref_per_token_logps") - behaviour).exp().clamp(max=1.1)
+    expected = theirs._compute_loss(theirs.model, inputs)
+    expected.backward()
+
+    report = learner.forward_backward(samples, Loss("importance_sampling", cap=1.1))
+
+    assert 0 < report.clip_fraction < 1
+    assert report.loss == pytest.approx(float(expected.detach()), rel=1e-5, abs=1e-6)
+    for (name, value), ours in zip(parameters.items(), policy.parameters, strict=True):
         torch.testing.assert_close(ours.grad, value.grad, rtol=1e-4, atol=1e-6, msg=name)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -280,28 +282,68 @@ def test_architectures_that_compute_otherwise_are_refused() -> None:
         Policy(model, Lora())
 
 
-def test_cross_entropy_equals_transformers_own_loss() -> None:
-    """Loss and gradient, on a padded batch: the mean over all completion tokens, whatever the behaviour was."""
+def plain_twin(of: LocalLearner) -> tuple[Any, list[torch.nn.Parameter]]:
+    """(transformers' and PEFT's own model with the same adapter, the adapter's parameters)."""
     from peft import LoraConfig, get_peft_model
 
+    settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
+    twin = get_peft_model(tiny_model(), settings).eval()
+    adapter = [value for name, value in twin.named_parameters() if ".lora_" in name]
+    with torch.no_grad():
+        for value, mine in zip(adapter, of._policy.parameters, strict=True):
+            value.copy_(mine)
+    return twin, adapter
+
+
+def gathered(adapter: list[torch.nn.Parameter]) -> Tensor:
+    return torch.cat([value.grad.flatten() for value in adapter if value.grad is not None])
+
+
+def test_cross_entropy_equals_transformers_own_loss() -> None:
+    """Loss and gradient, on a padded batch: the mean over all completion tokens, whatever the behaviour was."""
     ours = learner()
     samples = [replace(one, advantages=tuple(map(float, one.mask))) for one in rows(GROUPS)]
-    settings = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM")
-    theirs = get_peft_model(tiny_model(), settings).eval()
-    adapter = [value for name, value in theirs.named_parameters() if ".lora_" in name]
-    with torch.no_grad():
-        for value, mine in zip(adapter, ours._policy.parameters, strict=True):
-            value.copy_(mine)
-            value.requires_grad_(True)
+    twin, adapter = plain_twin(ours)
     longest = max(len(one.token_ids) for one in samples)
     ids = torch.tensor([[*one.token_ids, *[0] * (longest - len(one.token_ids))] for one in samples])
     behind = torch.tensor([[*one.mask, *[False] * (longest - len(one.mask))] for one in samples])
-    loss = theirs(input_ids=ids, labels=ids.where(behind, torch.tensor(-100))).loss
+    loss = twin(input_ids=ids, labels=ids.where(behind, torch.tensor(-100))).loss
     loss.backward()
 
     report = ours.forward_backward(samples, Loss("cross_entropy"))
 
     assert report.loss == pytest.approx(loss.item(), rel=1e-5)
     assert report.clip_fraction == 0
-    expected = torch.cat([value.grad.flatten() for value in adapter if value.grad is not None])
-    torch.testing.assert_close(gradient(ours), expected, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(gradient(ours), gathered(adapter), rtol=1e-4, atol=1e-6)
+
+
+def test_importance_sampling_equals_its_formula_written_by_hand() -> None:
+    """Value -min(r, cap) A and gradient -min(r, cap) A ∇logp, one row at a time through transformers' own model."""
+    ours = learner()
+    cap = 1.05
+    samples = [
+        replace(one, behaviour_logprobs=tuple(value + 0.2 * (place % 3 - 1) for place, value in enumerate(row)))
+        for one, row in zip(rows(GROUPS), ours.logprobs(rows(GROUPS)), strict=True)
+    ]
+    twin, adapter = plain_twin(ours)
+    tokens, value = sum(sum(one.mask) for one in samples), 0.0
+    for one in samples:
+        logp = twin(input_ids=torch.tensor([one.token_ids])).logits[0].log_softmax(-1)
+        for place in (place for place, sampled in enumerate(one.mask) if sampled):
+            chosen = logp[place - 1, one.token_ids[place]]
+            weight = min(math.exp(chosen.item() - one.behaviour_logprobs[place]), cap)
+            value -= weight * one.advantages[place] / tokens
+            (-weight * one.advantages[place] * chosen / tokens).backward(retain_graph=True)
+
+    report = ours.forward_backward(samples, Loss("importance_sampling", cap=cap))
+
+    assert 0 < report.clip_fraction < 1
+    assert report.loss == pytest.approx(value, rel=1e-4)
+    torch.testing.assert_close(gradient(ours), gathered(adapter), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "bounds"), [("ppo", (0.8, 1.2)), ("dapo", (0.8, 1.28)), ("gspo", (0.9997, 1.0004))])
+def test_clips_are_those_of_the_paper_unless_given(name: LossName, bounds: tuple[float, float]) -> None:
+    assert Loss(name).bounds == pytest.approx(bounds)
+    assert Loss(name, clip_low=0.1).bounds == pytest.approx((0.9, bounds[1]))
+    assert Loss(name, clip_high=0.3).bounds == pytest.approx((bounds[0], 1.3))

@@ -258,6 +258,110 @@ async def test_caps_hold_and_a_larger_one_goes_on_as_if_there_had_been_none(stor
     assert (last.validation, last.usage) == (expected.validation, expected.usage)
 
 
+async def test_a_run_that_ran_out_of_minutes_goes_on_with_more(store: Store, tmp_path: Path) -> None:
+    """Invariants 1 and 3: with the same cap it gives what it has again, and a larger one ends as if there were none."""
+    whole = toy_backend()
+    expected = await train(colour_job(store), colour_tuning(), whole)
+    with open_store(tmp_path / "capped.db") as other:
+        seen: list[Event] = []
+
+        def slow() -> float:
+            return 0.3 if steps_in(seen) >= 3 else 0.0
+
+        short = colour_job(other, budget=Budget(minutes=2 / 60))
+        first = await train(short, colour_tuning(), toy_backend(slow), observer=seen.append)
+        assert (first.state, "budget.minutes" in first.stop_reason) == ("budget", True)
+        assert first.usage["task"].calls > 0
+        run = first.run_id
+        await other.add_active_seconds(run, 60.0)
+        again = await train(short, colour_tuning(), toy_backend())
+        assert (again.run_id, again.state) == (run, "budget")
+        assert (again.validation, again.adapter) == (first.validation, first.adapter)
+        backend = toy_backend()
+        last = await train(colour_job(other, budget=Budget(minutes=9)), colour_tuning(), backend)
+    assert last.run_id == run
+    assert table(backend) == table(whole)
+    assert (last.validation, last.usage) == (expected.validation, expected.usage)
+
+
+async def test_what_a_budget_ended_is_given_back_under_the_same_budget_alone(store: Store) -> None:
+    capped = colour_job(store, budget=Budget(task_calls=70))
+    first = await train(capped, colour_tuning(), toy_backend(), reuse=True)
+    untouched = toy_backend()
+    assert await train(capped, colour_tuning(), untouched, reuse=True) == first
+    assert table(untouched) == {}
+    more = await train(colour_job(store, budget=Budget(task_calls=90)), colour_tuning(), toy_backend(), reuse=True)
+    assert (more.run_id, more.steps > first.steps) == (first.run_id, True)
+
+
+@pytest.mark.parametrize("staleness", [0, 2])
+async def test_a_step_that_fails_halfway_is_no_moment_for_a_checkpoint(
+    store: Store, tmp_path: Path, staleness: int
+) -> None:
+    """Its samples are taken and not learned from: one saved there would never learn from them (invariant 3)."""
+    settings = colour_tuning(max_staleness=staleness, checkpoint_every=100)
+    whole = toy_backend()
+    expected = await train(colour_job(store), settings, whole)
+
+    trained = {example.id for example in colour_job(store).dataset.train}
+
+    class Ailing(SlowJudge):
+        """Out of order from the fifth step's samples on."""
+
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            if len([seen for seen in self.seen if seen in trained]) >= 4 * 3 * 6 and example.id in trained:
+                raise RuntimeError("out of order")
+            return await super().judge(example, rollout)
+
+    with open_store(tmp_path / "failed.db") as other:
+        judge = Ailing()
+        with pytest.raises(TooManyErrors, match="out of order"):
+            await train(colour_job(other, [judge]), settings, toy_backend())
+        (failed,) = other.reader.runs(tunes=True)
+        assert len(other.tuning.steps(failed.id)) == 4
+        await other.finish_run(failed.id, "interrupted", "mended")
+        backend = toy_backend()
+        last = await train(colour_job(other), settings, backend)
+    assert last.run_id == failed.id
+    assert table(backend) == table(whole)
+    assert (last.validation, last.usage) == (expected.validation, expected.usage)
+
+
+async def test_seconds_of_samples_that_were_drawn_ahead_outlive_a_stop(store: Store) -> None:
+    settings = colour_tuning(max_staleness=2, steps=6, validate_every=9, checkpoint_every=9)
+    seen: list[Event] = []
+    with pytest.raises(Interrupted):
+        await train(
+            colour_job(store),
+            settings,
+            toy_backend(lambda: 0.02),
+            observer=seen.append,
+            stopping=lambda: steps_in(seen) >= 1,
+        )
+    last = await train(colour_job(store), settings, toy_backend())
+    quick = [step.sample_s for step in tuning(store, last.run_id).steps]
+    assert min(quick[1:3]) > 3 * 6 * 0.02 > max(quick[3:])
+    assert last.gpu_s > sum(quick[:3])
+
+
+async def test_a_backend_of_one_s_own_is_left_open_and_another_is_closed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Closing(ToySampler):
+        closed = 0
+
+        async def close(self) -> None:
+            self.closed += 1
+
+    sampler = Closing()
+    await train(colour_job(store), colour_tuning(steps=1), Backend(ToyTokenizer(), sampler, ToyLearner()))
+    assert sampler.closed == 0
+    opened = Backend(ToyTokenizer(), sampler, ToyLearner())
+    monkeypatch.setattr("promptlearn.tuning.run.open_weights", lambda job, tuning: opened)
+    await train(colour_job(store), colour_tuning(steps=1), observer=lambda event: None)
+    assert sampler.closed == 1
+
+
 @pytest.mark.parametrize("staleness", [0, 2])
 async def test_a_stopped_run_goes_on_exactly(store: Store, tmp_path: Path, staleness: int) -> None:
     """Invariant 3, with samples that were drawn ahead by policies that are gone."""

@@ -10,13 +10,21 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from colours import colour_job, colour_tuning
 from tiny_llama import rows, stir, tiny_policy
+from toy_policy import ToyTokenizer
 
+from promptlearn.config import SamplerConfig
 from promptlearn.errors import ConfigError, ModelError, SystemicError, TuningError
 from promptlearn.models.base import Sampling
-from promptlearn.tuning.base import Loss, Sample, Sampler, TrainSample, training_sampling
+from promptlearn.report import tuning
+from promptlearn.store import open_store
+from promptlearn.tuning.base import Backend, Loss, Sample, Sampler, TrainSample, greedy_sampling, training_sampling
 from promptlearn.tuning.local.learner import LocalLearner
+from promptlearn.tuning.local.policy import Policy
 from promptlearn.tuning.local.sampler import LocalSampler
+from promptlearn.tuning.run import train
+from promptlearn.tuning.sampling import chosen_sampler
 from promptlearn.tuning.vllm import VllmSampler
 
 PROMPT = [5, 6, 7, 8]
@@ -25,14 +33,18 @@ PROMPT = [5, 6, 7, 8]
 class VllmServer:
     """What vLLM does with these requests, on a model of two layers; `deaf` is the fault of loading nothing."""
 
-    def __init__(self) -> None:
-        self.policy = tiny_policy()
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or tiny_policy()
         self.sampler = LocalSampler(self.policy)
         self.loaded: list[str] = []
         self.deaf = False
         self.answers: list[web.Response] = []
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
+
+    async def models(self, request: web.Request) -> web.Response:
+        named = [("tiny", None), *((name, "tiny") for name in self.loaded)]
+        return web.json_response({"data": [{"id": name, "parent": parent} for name, parent in named]})
 
     async def completions(self, request: web.Request) -> web.Response:
         body = await request.json()
@@ -46,7 +58,9 @@ class VllmServer:
             pairs = zip(body["prompt"][1:], scored, strict=True)
             places: list[Any] = [None, *({str(token): {"logprob": value, "rank": 1}} for token, value in pairs)]
             return web.json_response({"choices": [{"prompt_logprobs": places}]})
-        sampling = training_sampling(body["max_tokens"], body["seed"])
+        sampling = training_sampling(body["max_tokens"], body.get("seed"))
+        if not body["temperature"]:
+            sampling = greedy_sampling(body["max_tokens"])
         (drawn,) = [sample async for sample in self.sampler.sample(body["prompt"], 1, sampling)]
         choice = {
             "index": 0,
@@ -70,9 +84,10 @@ class VllmServer:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[VllmServer]:
-    server = VllmServer()
+async def serving(policy: Policy | None = None) -> AsyncIterator[VllmServer]:
+    server = VllmServer(policy)
     app = web.Application()
+    app.router.add_get("/v1/models", server.models)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/load_lora_adapter", server.load)
     app.router.add_post("/v1/unload_lora_adapter", server.unload)
@@ -172,6 +187,76 @@ async def test_a_server_that_is_not_there_and_a_model_that_it_has_not() -> None:
     with pytest.raises(ModelError, match="can not be reached"):
         await draw(nobody, n=1)
     await nobody.close()
+
+
+def local_backend(seed: int = 0) -> Backend:
+    policy = tiny_policy(seed)
+    return Backend(ToyTokenizer(), LocalSampler(policy), LocalLearner(policy))
+
+
+@pytest.mark.parametrize("engine", ["auto", "vllm"])
+async def test_a_server_with_the_same_weights_is_chosen(tmp_path: Path, engine: str) -> None:
+    backend = local_backend()
+    async with serving() as server:
+        settings = SamplerConfig.model_validate({"engine": engine, "url": server.url})
+        async with chosen_sampler(settings, backend, "local/other-name", tmp_path) as choice:
+            assert isinstance(choice.backend.sampler, VllmSampler)
+            assert (choice.backend.learner, choice.warning) == (backend.learner, "")
+            assert "draws the samples" in choice.note
+            assert len(await draw(choice.backend.sampler)) == 4
+        async with chosen_sampler(SamplerConfig(engine="local", url=server.url), backend, "tiny", tmp_path) as choice:
+            assert choice.backend is backend
+
+
+async def test_a_server_that_lacks_something_is_left_alone_or_an_error(tmp_path: Path) -> None:
+    """Another model, no adapters, no token ids, nobody: each is said, and named as an error where vllm is asked for."""
+
+    async def attempt(url: str, backend: Backend, why: str, **more: Any) -> None:
+        settings = SamplerConfig.model_validate({"url": url} | more)
+        async with chosen_sampler(settings, backend, "tiny", tmp_path) as choice:
+            assert choice.backend is backend
+            assert why in choice.warning
+        with pytest.raises((TuningError, ModelError, ConfigError), match=why):
+            async with chosen_sampler(settings.model_copy(update={"engine": "vllm"}), backend, "tiny", tmp_path):
+                pytest.fail("it was chosen")
+
+    async with serving() as server:
+        await attempt(server.url, local_backend(seed=1), "did not reach the sampler")
+        await attempt(server.url, local_backend(), "has no model big: possible are tiny", model="big")
+        said = {"choices": [{"text": "hi", "finish_reason": "stop"}]}
+        server.answers = [web.json_response(said) for _ in range(2)]
+        await attempt(server.url, local_backend(), "scored 0 tokens of the canary")
+    await attempt("http://127.0.0.1:9", local_backend(), "can not be reached")
+
+
+async def test_nobody_at_the_usual_place_is_not_worth_a_word(tmp_path: Path) -> None:
+    backend = local_backend()
+    settings = SamplerConfig.model_construct(set(), url="http://127.0.0.1:9")  # as if it were the default
+    async with chosen_sampler(settings, backend, "tiny", tmp_path) as choice:
+        assert (choice.backend, choice.warning, choice.note) == (backend, "", "")
+
+
+async def test_a_run_of_the_configuration_draws_from_the_server_and_learns_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Version after version: the ratio of learner and server stays at 1."""
+    from tiny_torch import tiny_backend
+
+    opened, there = tiny_backend(), tiny_backend().sampler
+    monkeypatch.setattr("promptlearn.tuning.run.open_weights", lambda job, tuning: opened)
+    assert isinstance(there, LocalSampler)
+    async with serving(there._policy) as server:
+        settings = colour_tuning(steps=4, learning_rate=0.01, sampler={"url": server.url})
+        with open_store(tmp_path / "store.db") as store:
+            result = await train(colour_job(store), settings)
+            steps = tuning(store, result.run_id).steps
+    updates = [step for step in steps if step.ratio_error is not None]
+    assert updates
+    assert max(step.ratio_error or 0 for step in updates) < 1e-3
+    drawn = [body for body in server.bodies if "seed" in body]
+    assert len(drawn) == 1 + 4 * 18
+    assert len({body["model"] for body in drawn}) == len(updates) + (steps[-1].ratio_error is None)
+    assert len(server.loaded) == 1
 
 
 def _adam() -> Any:

@@ -31,6 +31,11 @@ class ChatTokenizer:
         self._hash = hashlib.sha256(written.encode("utf-8")).hexdigest()[:16]
 
     @property
+    def inner(self) -> Any:
+        """The one of transformers."""
+        return self._tokenizer
+
+    @property
     def hash(self) -> str:
         return self._hash
 
