@@ -35,6 +35,7 @@ from promptlearn.models import open_model
 from promptlearn.models.base import Model, Price, Sampling
 from promptlearn.models.keys import environment_keys
 from promptlearn.prompt import PromptFile, bind_variables, read_prompt
+from promptlearn.prompt.bundle import Bundle, read_bundle
 from promptlearn.records import Role
 from promptlearn.reviews import load_reviews
 from promptlearn.scheduler import Slots
@@ -60,27 +61,26 @@ def assemble(
     (whose secrets are theirs then) and, where they read the same table, its `dataset`.
     """
     dataset = dataset or read_data(config.data)
-    file = read_prompt(
-        config.prompt.file,
-        key=config.prompt.key,
-        locked=config.contract.locked,
-        max_tokens=config.contract.max_tokens,
-        output_schema=config.contract.output_schema,
-        literals=config.contract.literals,
-    )
+    kept = config.contract.model_dump()
+    source: PromptFile | Bundle
+    if config.prompt.files:
+        source = read_bundle(config.prompt.files, **kept)
+    else:
+        source = read_prompt(config.prompt.file, key=config.prompt.key, **kept)
+    file = source if isinstance(source, PromptFile) else None
     models = _models(config)
     reviews = load_reviews(config.reviews) if isinstance(config.reviews, Path) else ()
     secrets = known_secrets((config.models.task, config.models.judge, config.models.meta))
     program: Command | DspyProgram | None = None
     proposers: tuple[str, ...] = config.search.proposers or ()
+    prompt = source.prompt
     if config.command is not None:  # which reads the prompt as it stands: nobody puts values into it
-        program = open_command(config.command, file, secrets, _answers(config))
-        prompt = file.prompt
+        program = open_command(config.command, source, secrets, _answers(config))
     elif config.program is not None:
         program = open_module(config.program, models["task"])
-        prompt, proposers = program.bind(file.prompt), proposers or program.proposers("meta" in models)
+        prompt, proposers = program.bind(prompt), proposers or program.proposers("meta" in models)
     else:
-        prompt = bind_variables(file.prompt, dataset.variables, literals=file.literals)
+        prompt = bind_variables(prompt, dataset.variables, literals=file.literals if file else ())
     if program is not None:
         models["task"] = program.model
     if store is None or isinstance(store, str | Path):
@@ -153,7 +153,7 @@ def _answers(config: Config) -> tuple[Path, ...]:
 
 def open_command(
     config: ProgramConfig,
-    file: PromptFile | None = None,
+    file: PromptFile | Bundle | None = None,
     secrets: Sequence[str] = (),
     leave_out: Sequence[Path] = (),
 ) -> Command:

@@ -164,6 +164,9 @@ def export(
         learned = stored_prompt(found, at.run, version)
         baseline = stored_prompt(found, at.run, "baseline")
         config = run_config(found, at.run)
+    if files := _several(config):
+        _export_several(files, at.run, at.digest, learned, to, in_place, as_json)
+        return
     file = _prompt_file(at.run, config, baseline, learned)
     if file is None and in_place:
         raise UsageError(f"run {at.run} was started from Python and has no prompt file; give --to FILE")
@@ -181,6 +184,30 @@ def export(
         print_json({"run_id": at.run, "digest": at.digest, "path": str(target)})
     else:
         say(str(target))
+
+
+def _several(config: Json) -> dict[str, Path]:
+    """The files of a program's prompts, where it has several."""
+    source = config.get("prompt") if isinstance(config, dict) else None
+    return {name: Path(path) for name, path in ((source or {}).get("files") or {}).items()}
+
+
+def _export_several(
+    files: Mapping[str, Path], run: str, digest: str, learned: Prompt, to: Path | None, in_place: bool, as_json: bool
+) -> None:
+    """Each prompt into its own file; `to` is a folder then."""
+    from promptlearn.cli.console import print_json, say
+    from promptlearn.errors import UsageError
+    from promptlearn.prompt.bundle import read_bundle
+
+    if to is None and not in_place:
+        raise UsageError(f"run {run} has several prompts ({', '.join(files)}); give --in-place, or --to FOLDER")
+    written = read_bundle(files).write(learned, None if in_place else to)
+    if as_json:
+        print_json({"run_id": run, "digest": digest, "path": [str(path) for path in written]})
+    else:
+        for path in written:
+            say(str(path))
 
 
 def _prompt_file(run: str, config: Json, baseline: Prompt, learned: Prompt) -> PromptFile | None:

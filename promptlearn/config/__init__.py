@@ -135,12 +135,21 @@ class Config(Section):
             raise ValueError("`models.task` is `command`, and there is no `program` that says which")
         if self.command is not None and self.models.task.model != COMMAND:
             raise ValueError("`models.task` is not asked where `program` runs a command; leave it out")
+        if self.prompt.files and self.command is None:
+            raise ValueError("`prompt.files` is for a `program` that is a command; a DSPy program has its own sections")
+        if self.prompt.files and self.program is not None and self.program.prompt_path is not None:
+            raise ValueError("`program.prompt_path` is for a single prompt; leave it out with `prompt.files`")
         return self
 
     def resolve(self, folder: Path) -> Config:
         """The same configuration with absolute paths."""
         update: dict[str, Any] = {
-            "prompt": self.prompt.model_copy(update={"file": folder / self.prompt.file}),
+            "prompt": self.prompt.model_copy(
+                update={
+                    "file": folder / self.prompt.file,
+                    "files": {name: folder / path for name, path in self.prompt.files.items()},
+                }
+            ),
             "data": self.data.model_copy(update={"file": folder / self.data.file}),
             "judges": tuple(judge.model_copy(update={"use": _judge_path(folder, judge.use)}) for judge in self.judges),
             "models": self.models.model_copy(

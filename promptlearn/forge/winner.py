@@ -85,6 +85,12 @@ def find_winner(store: Store, which: str = "latest") -> Winner:
     """The winner of a run. Raises `UsageError` for a run that has proven no improvement (invariant 7)."""
     report = load_run(store, which)
     result = _proven(report)
+    source = report.config.get("prompt") if isinstance(report.config, dict) else None
+    if isinstance(source, dict) and source.get("files"):
+        raise UsageError(
+            f"run {report.id} learned several prompts, and a proposal changes one file; write them with "
+            f"`promptlearn export {report.id} --in-place`, and commit that"
+        )
     old, new = (stored_prompt(store, report.id, version) for version in ("baseline", "best"))
     before, after = (examples(store, report.id, version, "test") for version in ("baseline", "best"))
     worse, better = _changes(before, after)

@@ -6,7 +6,8 @@
       prompt_path: AGENTS.md
       check: [pytest, -q]
 
-The command finds the prompt at `prompt_path` in the copy (and its path in PROMPTLEARN_PROMPT), and the example,
+The command finds the prompt at `prompt_path` in the copy (and its path in PROMPTLEARN_PROMPT; of several prompts, each
+path in PROMPTLEARN_PROMPT_NAME), and the example,
 `{"id": …, "inputs": {…}}`, on stdin and in the file that PROMPTLEARN_EXAMPLE names. What it may say is in
 `protocol.py`. Afterwards `check` runs in the same copy; it alone sees the example's `expected` and `metadata`, and none
 of the keys that `env` names. Judges read what came of it from `Rollout.evidence`:
@@ -36,13 +37,14 @@ from subprocess import SubprocessError
 
 from promptlearn.errors import ConfigError, ModelError, PromptError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Reply, Sampling
-from promptlearn.programs.placing import PromptPlace, find_place
+from promptlearn.programs.placing import Place, find_place, find_places
 from promptlearn.programs.process import Bounds, Ended, NotStarted, OutOfTime
 from promptlearn.programs.protocol import Report, read_report
 from promptlearn.programs.repository import Diff, digest_of, find_files
 from promptlearn.programs.tally import LARGEST_REPORT, read_tally
 from promptlearn.programs.workshop import Room, Workshop, search_path
 from promptlearn.prompt import PromptFile
+from promptlearn.prompt.bundle import Bundle
 from promptlearn.records import (
     Example,
     Failure,
@@ -92,15 +94,22 @@ class CommandOptions:
 class Command:
     """A command that is ready to be run: what it is, and the model and program that a run makes of it."""
 
-    def __init__(self, options: CommandOptions, file: PromptFile | None = None, secrets: Sequence[str] = ()) -> None:
-        """`file` is where the prompt comes from. `secrets` are taken out of whatever the command says or writes.
+    def __init__(
+        self, options: CommandOptions, file: PromptFile | Bundle | None = None, secrets: Sequence[str] = ()
+    ) -> None:
+        """`file` is where the prompt comes from; the prompts of a bundle stand in a file each. `secrets` are taken out
+        of whatever the command says or writes.
 
         Raises ConfigError for what is not there, and for a limit that this system can not keep.
         """
         self.options = options
-        self.place = find_place(file, options.repo, options.prompt_path)
+        self.place: Place = (
+            find_places(file, options.repo)
+            if isinstance(file, Bundle)
+            else find_place(file, options.repo, options.prompt_path)
+        )
         found = find_files(options.repo) if options.repo is not None else ()
-        files = tuple(path for path in found if path != self.place.path and not _is_left_out(path, options))
+        files = tuple(path for path in found if path not in self.place.paths and not _is_left_out(path, options))
         digest = digest_of(options.repo, files) if options.repo is not None else ""
         _check_words(options, files)
         keys = _keys(options.env)
@@ -133,7 +142,7 @@ class CommandProgram:
 
     name = "command"
 
-    def __init__(self, model: Model, place: PromptPlace, has_check: bool) -> None:
+    def __init__(self, model: Model, place: Place, has_check: bool) -> None:
         self._model = model
         self._place = place
         self._has_check = has_check
@@ -185,7 +194,7 @@ class CommandModel(ModelBase):
     def __init__(self, command: Command, workshop: Workshop, keys: Mapping[str, str], hidden: Sequence[str]) -> None:
         super().__init__(command.name, command.identity, Sampling(max_tokens=1), None)
         self._options = command.options
-        self._path = command.place.path
+        self._place = command.place
         self._workshop = workshop
         self._keys = keys
         self._hidden = tuple(hidden)
@@ -200,7 +209,7 @@ class CommandModel(ModelBase):
         prompt, example = messages
         asked = json.loads(example.content)
         seen = json.dumps({key: asked[key] for key in ("id", "inputs")}, ensure_ascii=False)
-        written = {self._path: prompt.content.encode("utf-8", "surrogateescape")}
+        written = self._place.files(prompt.content.encode("utf-8", "surrogateescape"))
         try:
             async with self._workshop.room(written, seen) as room:
                 return await self._outcome(room, example.content)
@@ -213,7 +222,7 @@ class CommandModel(ModelBase):
 
     async def _outcome(self, room: Room, whole_example: str) -> Reply:
         options, clean = self._options, _Cleaner(room, self._hidden)
-        env = {**self._keys, "PROMPTLEARN_PROMPT": str(room.repo / self._path)}
+        env = {**self._keys, **{name: str(room.repo / path) for name, path in self._place.variables.items()}}
         ended = await self._workshop.run(
             room,
             options.command,

@@ -6,14 +6,21 @@ prompt is exported.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from promptlearn.errors import ConfigError, PromptError
 from promptlearn.prompt import PromptFile, read_prompt
+from promptlearn.prompt.bundle import Bundle
 from promptlearn.records import Layout, Message, Prompt
 
 USUAL = "AGENTS.md"
+VARIABLE = "PROMPTLEARN_PROMPT"
+_UNFIT = re.compile(r"\W")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,19 @@ class PromptPlace:
     is_own: bool = True
     """Whether that is the file that the prompt was read from."""
 
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset({self.path})
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variable → path in the copy."""
+        return {VARIABLE: self.path}
+
+    def files(self, content: bytes) -> dict[str, bytes]:
+        """Path in the copy → bytes, of what `content` gave."""
+        return {self.path: content}
+
     def content(self, prompt: Prompt) -> bytes:
         """The bytes of the file. Raises PromptError where it can not hold this prompt."""
         if self.file is None:
@@ -34,6 +54,53 @@ class PromptPlace:
         if self.is_own:
             return self.file.render_file(prompt)
         return self.file.render_file(replace(self.file.prompt, messages=(Message("system", _text(prompt)),)))
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPlaces:
+    """The paths of several prompts in the copy, each in the form of its own file."""
+
+    bundle: Bundle
+    path_of: Mapping[str, str]
+    """Name of a prompt → path, relative, with `/`."""
+
+    @property
+    def path(self) -> str:
+        """All of them, as part of a command's identity."""
+        return json.dumps(self.path_of, sort_keys=True)
+
+    @property
+    def paths(self) -> frozenset[str]:
+        return frozenset(self.path_of.values())
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variable → path in the copy: `plan` is in PROMPTLEARN_PROMPT_PLAN."""
+        return {f"{VARIABLE}_{_UNFIT.sub('_', name).upper()}": path for name, path in self.path_of.items()}
+
+    def files(self, content: bytes) -> dict[str, bytes]:
+        """Path in the copy → bytes, of what `content` gave."""
+        return {path: text.encode("utf-8", "surrogateescape") for path, text in json.loads(content).items()}
+
+    def content(self, prompt: Prompt) -> bytes:
+        """All files as JSON. Raises PromptError where a heading is missing."""
+        rendered = self.bundle.render(prompt)
+        texts = {self.path_of[name]: data.decode("utf-8", "surrogateescape") for name, data in rendered.items()}
+        return json.dumps(texts, sort_keys=True).encode()
+
+
+Place: TypeAlias = PromptPlace | PromptPlaces
+
+
+def find_places(bundle: Bundle, repo: Path | None) -> PromptPlaces:
+    """Where the prompts of a bundle go in copies of `repo`: where they stand in it, else by their names."""
+    root = repo.resolve() if repo is not None else None
+    paths = {}
+    for name, file in bundle.files.items():
+        own = file.path.resolve()
+        inside = root is not None and own.is_relative_to(root)
+        paths[name] = _inside(own.relative_to(root).as_posix() if inside and root is not None else own.name, root)
+    return PromptPlaces(bundle, paths)
 
 
 def find_place(file: PromptFile | None, repo: Path | None, path: str | None) -> PromptPlace:
