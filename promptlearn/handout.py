@@ -200,9 +200,8 @@ def _standing(one: Standing) -> list[str]:
 def _told(found: Tradeoffs) -> str:
     """What the table of trade-offs shows, and what not."""
     left = f"; {found.incomplete} prompts ran on fewer, and are left out" if found.incomplete else ""
-    return (
-        f"Means over {found.rows} validation rows, with 95 % intervals{left}. Front: no other prompt beats it by all."
-    )
+    front = "Front: no other prompt is as good by all of them and better by one."
+    return f"Means over {found.rows} validation rows, with 95 % intervals{left}. {front}"
 
 
 def _html_tradeoffs(found: Tradeoffs) -> list[str]:
