@@ -99,9 +99,22 @@ class Learning:
     async def _weights(self, job: Job, before: Learned, name: str, stage: Stage) -> Learned:
         if self._lab.weights is None:
             raise ConfigError("nothing here can train weights")
+        tuning = tuning_of(stage, self._lab.tuning)
+        rates = self._lab.settings.learning_rates or (tuning.learning_rate,)
+        tried = [
+            await self._trial(job, tuning.model_copy(update={"learning_rate": rate}), before, name) for rate in rates
+        ]
+        _, best = max(tried, key=lambda one: one[0])  # the earliest of equals
+        others = sum((one.training for _, one in tried if one is not best), Training())
+        curve = tuple(point.after(others) for point in best.curve)
+        return replace(best, training=best.training + others, curve=curve)
+
+    async def _trial(self, job: Job, tuning: TuningConfig, before: Learned, name: str) -> tuple[float, Learned]:
+        """One training, and how good its adapter is on validation."""
+        assert self._lab.weights is not None
         result = await train(
             job,
-            tuning_of(stage, self._lab.tuning),
+            tuning,
             self._lab.weights.backend(job),
             observer=lambda event: self._observer(name, event),
             stopping=self._stopping,
@@ -109,12 +122,13 @@ class Learning:
             reuse=True,
         )
         trained = result if result.improved else None  # an adapter of step 0 changes nothing
-        return Learned(
+        learned = Learned(
             replace(before.subject, trained=trained),
             weights_training(result),
-            weights_curve(self._lab.store, result, self._lab.tuning.gpu_usd_per_hour),
+            weights_curve(self._lab.store, result, tuning.gpu_usd_per_hour),
             (result.run_id,),
         )
+        return result.best or 0.0, learned
 
 
 def tuning_of(stage: Stage, tuning: TuningConfig) -> TuningConfig:

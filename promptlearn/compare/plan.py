@@ -11,11 +11,13 @@ from itertools import combinations
 
 from promptlearn.compare.arms import STAGES, Stage, trains
 from promptlearn.compare.lab import Lab
+from promptlearn.compare.learning import tuning_of
 from promptlearn.config import ArmName
 from promptlearn.errors import ConfigError
 from promptlearn.job import Job
 from promptlearn.records import Json
 from promptlearn.selection.stats import detectable_difference
+from promptlearn.tuning.engines import check_engine
 
 LEVEL = 0.05
 """Of all pairs of arms together, two-sided (Holm)."""
@@ -51,13 +53,13 @@ class Plan:
         stages: set[tuple[Stage, ...]] = set()
         for arm in settings.arms:
             stages |= {STAGES[arm][: size + 1] for size in range(len(STAGES[arm]))}
-        data = job.dataset
+        data, trials = job.dataset, max(1, len(settings.learning_rates))
         pairs = len(settings.arms) * (len(settings.arms) - 1) // 2
         return cls(
             arms=settings.arms,
             seeds=lab.seeds,
             rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-            runs=len(stages) * settings.seeds,
+            runs=sum(1 if stage[-1] == "prompt" else trials for stage in stages) * settings.seeds,
             discordance=settings.discordance,
             mde=detectable_difference(len(data.test), settings.discordance, LEVEL / pairs, POWER),
             warnings=(*_warnings(lab, job), *job.warnings),
@@ -97,6 +99,8 @@ def _check(lab: Lab, job: Job) -> None:
         if lab.weights is None:
             raise ConfigError("nothing here can train weights; possible arms: base, prompt, best_of_n")
         lab.weights.check(job)
+        for stage in {stage for arm in arms for stage in STAGES[arm]} - {"prompt"}:
+            check_engine(tuning_of(stage, lab.tuning))
     room = reading_room(job)
     if lab.settings.samples and "best_of_n" in arms and room is not None and lab.settings.samples > room:
         raise ConfigError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, PositiveFloat, field_validator
 
 from promptlearn.config.section import Section
 
@@ -19,6 +19,9 @@ class CompareConfig(Section):
     every judge passes)."""
     seeds: int = Field(3, ge=1, le=50)
     """How often each arm learns; the first seed is `search.seed`. Fewer than three say little."""
+    learning_rates: tuple[PositiveFloat, ...] = ()
+    """Trials of every arm that trains: it trains with each of these rates, validation chooses, and all are paid for. By
+    default one, with `tuning.learning_rate`."""
     samples: int | None = Field(None, ge=2, le=256)
     """Answers of `best_of_n`; by default as many as cost what one call of the dearest other arm does."""
     temperature: float = Field(0.7, gt=0)

@@ -47,7 +47,8 @@ from promptlearn.tuning.stream import Ask, Source
 from promptlearn.tuning.validation import Readings, gold_warnings
 
 if TYPE_CHECKING:
-    from promptlearn.tuning.trl_engine import TrlTrainer, TrlWeights
+    from promptlearn.tuning.trl_engine import TrlTrainer
+    from promptlearn.tuning.trl_weights import TrlWeights
 
 Weights: TypeAlias = "Backend | TrlWeights"
 """Weights to train, opened for their engine."""
@@ -171,7 +172,7 @@ def open_weights(job: Job, tuning: TuningConfig) -> Weights:
         return open_local(name, Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed), device=device)
     require_torch()
     require_trl()
-    from promptlearn.tuning.trl_engine import TrlWeights
+    from promptlearn.tuning.trl_weights import TrlWeights
 
     return TrlWeights.open(name, device)
 

@@ -11,28 +11,26 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from transformers import GenerationConfig, PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from promptlearn.config import TuningConfig
-from promptlearn.errors import ConfigError
 from promptlearn.ledger import Charge, Ledger, Reservation
-from promptlearn.models.base import Sampling
 from promptlearn.records import Example, Message, Usage
 from promptlearn.store.tuning_rows import TuningStep
 from promptlearn.tuning.advantages import SPREAD, Credited
-from promptlearn.tuning.base import CLIPS, Adam, Adapter, Sample, greedy_sampling
-from promptlearn.tuning.local import best_device
-from promptlearn.tuning.local.loading import ChatTokenizer, load
+from promptlearn.tuning.base import CLIPS, Adam, Sample
 from promptlearn.tuning.loop import Diary, Plan, check_failures
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
 from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.stream import Draw, Group, Source
+from promptlearn.tuning.trl_weights import TrlWeights
 from promptlearn.tuning.validation import Readings
 
 T = TypeVar("T")
@@ -59,70 +57,6 @@ _LOGGED = {
     "grad_norm": "grad_norm",
 }
 """Our measure → what TRL calls it."""
-
-
-@dataclass(slots=True)
-class TrlWeights:
-    """A base model for GRPOTrainer, which wraps its layers where they stand; draws greedy answers with what is there.
-
-    It is the `sampler` of readings of validation.
-    """
-
-    model: Any
-    """A causal language model of transformers."""
-    tokenizer: ChatTokenizer
-    model_hash: str
-    policy_version: int = 0
-
-    @classmethod
-    def open(cls, name: str, device: str | None = None) -> TrlWeights:
-        """`name` as in `loading.load`; takes seconds. Raises ConfigError."""
-        model, tokenizer, model_hash = load(name, device or best_device())
-        return cls(model, tokenizer, model_hash)
-
-    @property
-    def sampler(self) -> TrlWeights:
-        return self
-
-    @property
-    def eos_ids(self) -> list[int]:
-        named = self.model.generation_config.eos_token_id
-        ends = {*(named if isinstance(named, list) else [named]), self.tokenizer.eos_id}
-        return sorted(token for token in ends if token is not None)
-
-    async def sample(self, prompt_ids: Sequence[int], n: int, sampling: Sampling) -> AsyncIterator[Sample]:
-        if n != 1 or sampling != greedy_sampling(sampling.max_tokens):
-            raise ConfigError("with tuning.engine trl training samples are drawn by TRL alone")
-        yield await asyncio.to_thread(self._greedy, prompt_ids, sampling.max_tokens)
-
-    async def publish(self, adapter: Adapter) -> int:
-        """Nothing is to be done: it samples from the very weights that TRL trains."""
-        self.policy_version = adapter.version
-        return adapter.version
-
-    async def close(self) -> None:
-        """The weights go with the model."""
-
-    @torch.no_grad()
-    def _greedy(self, prompt_ids: Sequence[int], max_tokens: int) -> Sample:
-        training = self.model.training
-        self.model.eval()
-        ids = torch.tensor([list(prompt_ids)], device=self.model.device)
-        settings = GenerationConfig(
-            do_sample=False,
-            max_new_tokens=max_tokens,
-            eos_token_id=self.eos_ids,
-            pad_token_id=self.eos_ids[0],
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
-        made = self.model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=settings)
-        self.model.train(training)
-        drawn = tuple(made.sequences[0, len(prompt_ids) :].tolist())
-        logprobs = (
-            float(logits[0].float().log_softmax(-1)[token]) for token, logits in zip(drawn, made.logits, strict=True)
-        )
-        return Sample(0, drawn, tuple(logprobs), "stop" if drawn[-1] in self.eos_ids else "length", self.policy_version)
 
 
 @dataclass(slots=True)
@@ -227,10 +161,9 @@ class TrlTrainer:
         reservation, self._reservation = self._reservation, None
         assert reservation is not None
         self.ledger.settle(reservation, sum((draw.usage for draw in draws), Usage()))
-        groups = [
-            Group(draw, tuple(await asyncio.gather(*(self.training.judge(draw.ask, one) for one in draw.samples))))
-            for draw in draws
-        ]
+        judging = (self.training.judge(draw.ask, one) for draw in draws for one in draw.samples)
+        rewards = iter(await asyncio.gather(*judging))
+        groups = [Group(draw, tuple(islice(rewards, len(draw.samples)))) for draw in draws]
         check_failures(groups, self.plan.max_error_share)
         return groups
 

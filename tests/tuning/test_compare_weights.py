@@ -12,7 +12,7 @@ import pytest
 from colours import COLOURS, colour_job, colour_tuning
 from toy_policy import ANSWERS, WORDS, Table, ToyLearner, chances, read, toy_backend
 
-from promptlearn.compare import Comparison, Lab, compare
+from promptlearn.compare import Comparison, Lab, Plan, compare
 from promptlearn.compare.weights import LocalWeights
 from promptlearn.config import CompareConfig, SearchConfig, parse_config
 from promptlearn.errors import ConfigError
@@ -158,6 +158,34 @@ def test_rejection_sft_is_an_arm_with_as_many_samples_as_weights(store: Store) -
     assert kept.training.calls == weights.training.calls
     described = [store.reader.run(one.runs[0]) for one in kept.learned]
     assert {row.config["tuning"]["method"] for row in described if row is not None} == {"rejection_sft"}
+
+
+def test_validation_chooses_among_equal_trials_and_all_are_paid_for(store: Store) -> None:
+    lab = colour_lab(store, "base", "weights", "rejection_sft")
+    lab = replace(lab, settings=lab.settings.model_copy(update={"learning_rates": (0.5, 3.0)}))
+    assert Plan.of(lab).runs == 2 * 2 * 2
+    arms = {arm.name: arm for arm in asyncio.run(compare(lab)).arms}
+    runs = store.reader.runs(tunes=True)
+    assert len(runs) == 8
+    for arm in (arms["weights"], arms["rejection_sft"]):
+        for learned in arm.learned:
+            row = store.reader.run(learned.runs[0])
+            assert row is not None
+            assert learned.curve[-1].calls == learned.training.calls
+            tries = [
+                run.result
+                for run in runs
+                if (run.seed, run.config["tuning"]["method"]) == (row.seed, row.config["tuning"]["method"])
+            ]
+            assert row.result["best"] == max(one["best"] for one in tries)
+            assert learned.training.calls == sum(one["usage"]["task"]["calls"] for one in tries)
+
+
+def test_an_engine_that_can_not_do_what_an_arm_needs_is_refused_before_anything_is_spent(store: Store) -> None:
+    lab = colour_lab(store, "base", "weights", "rejection_sft")
+    with pytest.raises(ConfigError, match="engine trl takes no method rejection_sft"):
+        Plan.of(replace(lab, tuning=lab.tuning.model_copy(update={"engine": "trl"})))
+    assert store.reader.runs() == []
 
 
 def config(**models: object) -> LocalWeights:
