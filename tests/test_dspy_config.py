@@ -52,7 +52,7 @@ async def test_a_dspy_program_is_a_program(tmp_path: Path) -> None:
     with job.store:
         assert job.task.name == "dspy/make"
         assert job.prompt.text == "You help our shop with customer mail."
-        assert job.proposer_names() == ("rules", "demos")
+        assert job.proposer_names() == ("rules", "demos", "merge")
         result = await run_job(job)
     assert result.usage["task"].calls <= 200
     assert result.baseline.score is not None

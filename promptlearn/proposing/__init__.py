@@ -21,32 +21,35 @@ from promptlearn.proposing.rules import RulesProposer
 __all__ = ["PROPOSERS", "Brief", "Drop", "Proposer", "drops", "open_proposer"]
 
 _PLAIN: Mapping[str, Callable[[], Proposer]] = {
-    "rules": RulesProposer,
     "demos": DemosProposer,
     "prune": PruneProposer,
+}
+_WITH_OR_WITHOUT: Mapping[str, Callable[[Model | None, MetaPrompt | None], Proposer]] = {
+    "rules": RulesProposer,
+    "merge": MergeProposer,
 }
 _WITH_MODEL: Mapping[str, Callable[[Model, MetaPrompt | None], Proposer]] = {
     "rewrite": RewriteProposer,
     "edit": EditProposer,
 }
-PROPOSERS: tuple[str, ...] = (*_WITH_MODEL, *_PLAIN, "merge")
+PROPOSERS: tuple[str, ...] = ("rewrite", "edit", "rules", "demos", "prune", "merge")
 
 
 def open_proposer(name: str, *, model: Model | None, meta_prompt: str | None = None) -> Proposer:
     """The proposer of that name; `meta_prompt` is the path of a file that stands in for the shipped one.
 
-    `merge` works with a model and without. Raises `ConfigError` for an unknown name, and for `rewrite` and `edit`
-    without a model; `AssetError` for a meta-prompt that can not be read.
+    `rules` and `merge` work with a model and without. Raises `ConfigError` for an unknown name, and for `rewrite` and
+    `edit` without a model; `AssetError` for a meta-prompt that can not be read.
     """
     own = MetaPrompt.load(meta_prompt) if meta_prompt else None
     if name in _PLAIN:
         return _PLAIN[name]()
-    if name == "merge":
-        return MergeProposer(model, own)
+    if name in _WITH_OR_WITHOUT:
+        return _WITH_OR_WITHOUT[name](model, own)
     if name not in _WITH_MODEL:
         raise ConfigError(f"search.proposers: no proposer {name!r}; possible: {', '.join(PROPOSERS)}")
     if model is None:
         raise ConfigError(
-            f"search.proposers: {name} needs a language model; set models.meta, or use {', '.join(_PLAIN)}"
+            f"search.proposers: {name} needs a language model; set models.meta, or use rules, demos, merge"
         )
     return _WITH_MODEL[name](model, own)

@@ -34,7 +34,7 @@ def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
         "rules": "\n".join(f"{i}. {rule.text}" for i, rule in enumerate(parent.rules, 1)),
         "modes": "\n\n".join(_mistake(i, mode) for i, mode in enumerate(modes, 1)),
         "kept": "\n\n".join(_row(example) for example in brief.kept[:_KEPT]),
-        "reviews": "\n".join(_review(review) for review in brief.reviews if review.state == "approved"),
+        "reviews": "\n".join(f"- {review_text(review)}" for review in brief.reviews if review.state == "approved"),
         "answers": "\n".join(answer_set(brief.train)),
         "variables": "\n".join(own_variables(parent)),
         "locked": "\n\n".join(span for span in parent.contract.locked if span in stated(parent)),
@@ -104,9 +104,10 @@ def _row(example: Example) -> str:
     return "\n".join(shown)
 
 
-def _review(review: Review) -> str:
+def review_text(review: Review) -> str:
+    """What a reviewer said and suggested, on one line."""
     said = review.body if review.suggestion is None else f"{review.body} Suggested: {review.suggestion}"
-    return f"- {_short(' '.join(visible(said).split()), _REVIEW)}"
+    return _short(" ".join(visible(said).split()), _REVIEW)
 
 
 def _short(text: str, length: int) -> str:

@@ -1,4 +1,5 @@
-"""Turns judges' suggestions and approved reviews into rules. Needs no language model.
+"""Turns judges' suggestions and approved reviews into rules. Needs no language model; with one, every other time few
+general rules stand for all the comments.
 
 Knows failure modes and reviews; whether a rule is worth its tokens is measured elsewhere. Every rule names what it
 came from (invariant 11), and only approved text becomes one (invariant 9).
@@ -11,7 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from promptlearn.contract import violations
+from promptlearn.errors import ModelError, SystemicError
+from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
+from promptlearn.proposing.general import general_rules
+from promptlearn.proposing.meta import MetaPrompt
 from promptlearn.proposing.wording import as_rule, normalised, repeats, says
 from promptlearn.records import Draft, FailureMode, Prompt, Review, Rule
 
@@ -25,11 +30,15 @@ class RulesProposer:
 
     name = "rules"
 
+    def __init__(self, model: Model | None = None, meta_prompt: MetaPrompt | None = None) -> None:
+        self._model = model
+        self._meta_prompt = meta_prompt or MetaPrompt.load("rules-from-reviews")
+
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
         known = _Known(brief)
         reviews = known.new(review_rules(brief.reviews, brief.parent))
         suggestions = known.new(suggestion_rules(brief.modes, brief.parent))[:_MOST]
-        drafts: dict[str, Draft] = {}
+        drafts = await self._general(brief, known, suggestions)
         for rules, why in _selections(reviews, suggestions, random.Random(brief.seed)):  # noqa: S311 - no secret
             if len(drafts) >= count:
                 break
@@ -37,6 +46,21 @@ class RulesProposer:
             if prompt.digest != brief.parent.digest:
                 drafts.setdefault(prompt.digest, Draft(prompt, why))
         return list(drafts.values())[:count]
+
+    async def _general(self, brief: Brief, known: _Known, suggestions: Sequence[Rule]) -> dict[str, Draft]:
+        """With a model, and for every other brief: the comments as few rules, beside the suggestions."""
+        if self._model is None or not brief.seed % 2:
+            return {}
+        try:
+            found, spent = await general_rules(self._model, self._meta_prompt, brief)
+        except SystemicError:
+            raise
+        except ModelError:  # the comments' own wording is there
+            return {}
+        rules = known.new(found)
+        prompt = _with_rules(brief.parent, _joined(rules, suggestions))
+        why = f"{len(rules)} general rules out of {len(brief.reviews)} comments, and the judges' suggestions"
+        return {prompt.digest: Draft(prompt, why, spent)} if rules else {}
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
         """None: what a rule breaks was already left out."""

@@ -10,7 +10,7 @@ from promptlearn.proposing import PROPOSERS, Proposer, open_proposer
 from promptlearn.proposing.meta import INPUTS, MetaPrompt
 
 MODEL = ScriptedModel(["hello"])
-META_PROMPTS = ("rewrite", "edit", "merge")
+META_PROMPTS = ("rewrite", "edit", "merge", "rules-from-reviews")
 
 
 @pytest.mark.parametrize("name", PROPOSERS)
