@@ -260,7 +260,8 @@ def weights_curve(store: Store, result: TuneResult, usd_per_hour: float | None) 
             device = step.sample_s + step.train_s
             tokens = step.input_tokens + step.output_tokens
             spent += Training(step.samples, tokens, device, with_device(0.0, device, usd_per_hour), step.seconds)
-        spent += Training(reading.n + reading.unscored)
+        if reading.step == 0 or any(steps[number].trained_tokens for number in range(last + 1, reading.step + 1)):
+            spent += Training(reading.n + reading.unscored)  # else the reading before it is taken again
         last = reading.step
         points.append(Point(spent.calls, spent.tokens, spent.cost_usd, spent.wall_s, reading.score))
     return tuple(points)

@@ -101,7 +101,7 @@ class Trainer:
             try:
                 while True:
                     if self._due(tuning.validate_every) and not progress.has_read(progress.step):
-                        await self.readings.read(self.backend.learner.save_adapter)
+                        await self.readings.read(self.backend.learner.save_adapter, self.backend.learner.version)
                     if self._due(tuning.checkpoint_every) and saved != progress.step:
                         saved = await self._save(stream)
                     if progress.idle >= tuning.patience:

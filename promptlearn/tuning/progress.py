@@ -31,6 +31,8 @@ class Progress:
     """Steps that have ended."""
     readings: list[TuningValidation] = field(default_factory=list)
     """Of the validation split, in order."""
+    read_version: int | None = None
+    """Of the policy that the last reading is of."""
     gpu_s: float = 0.0
     """Seconds in which the device sampled or trained."""
     paid: dict[Role, Usage] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Progress:
         return {
             "step": self.step,
             "readings": [asdict(reading) for reading in self.readings],
+            "read_version": self.read_version,
             "gpu_s": self.gpu_s,
             "paid": {role: asdict(usage) for role, usage in self.paid.items()},
             "charged": {role: asdict(charge) for role, charge in self.charged.items()},
@@ -86,6 +89,7 @@ class Progress:
         return cls(
             step=content["step"],
             readings=[TuningValidation(**reading) for reading in content["readings"]],
+            read_version=content.get("read_version"),
             gpu_s=content["gpu_s"],
             paid={role: Usage(**usage) for role, usage in content["paid"].items()},
             charged={role: Charge(**charge) for role, charge in content["charged"].items()},

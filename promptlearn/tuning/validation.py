@@ -10,7 +10,7 @@ import asyncio
 import statistics
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptlearn.errors import TooManyErrors
@@ -39,8 +39,18 @@ class Readings:
     note: Callable[[TuningValidation], Awaitable[None]]
     """Told of each."""
 
-    async def read(self, save: Callable[[Path], object]) -> None:
-        """Read with the policy of now; `save` writes its adapter, and is called where it is the best so far."""
+    async def read(self, save: Callable[[Path], object], version: int | None = None) -> None:
+        """Read with the policy of now; `save` writes its adapter, and is called where it is the best so far. A policy
+        of the `version` that was read last has the same greedy answers, and is not asked again.
+        """
+        progress = self.progress
+        if version is not None and progress.read_version == version:
+            await self.note(progress.add(replace(progress.readings[-1], step=progress.step)))
+            return
+        await self._read(save)
+        progress.read_version = version
+
+    async def _read(self, save: Callable[[Path], object]) -> None:
         rows = await read_validation(self.source, self.asks, self.queue)
         now = reading(self.progress.step, rows)
         if now.score is None:

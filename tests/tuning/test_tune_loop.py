@@ -13,6 +13,7 @@ import pytest
 from colours import COLOURS, LABELS, colour_job, colour_tuning
 from toy_policy import Table, ToyLearner, ToySampler, ToyTokenizer, read, toy_backend
 
+from promptlearn.compare.learning import weights_curve
 from promptlearn.config import SearchConfig
 from promptlearn.errors import ConfigError, Interrupted, TooManyErrors, TuningError
 from promptlearn.job import JudgeSpec
@@ -241,6 +242,21 @@ async def test_it_stops_where_validation_stands_still_and_keeps_the_best_adapter
     assert first.step == result.best_step
     kept = read(result.adapter / "table.json")
     assert (kept == {}) == (result.best_step == 0)
+
+
+async def test_a_policy_that_learned_nothing_is_not_read_on_validation_again(store: Store) -> None:
+    class Never(SlowJudge):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            return Verdict(self.name, rollout.id, score=0.0, passed=False)
+
+    job, settings = colour_job(store, [Never()]), colour_tuning(steps=4, validate_every=2, patience=9)
+    result = await train(job, settings, toy_backend())
+    assert [(reading.step, reading.score) for reading in result.validation] == [(0, 0.0), (2, 0.0), (4, 0.0)]
+    assert (result.best_step, result.stop_reason) == (0, "steps")
+    rows = len(job.dataset.validation)
+    assert result.usage["task"].calls == 4 * settings.groups * settings.group + rows
+    *_, last = weights_curve(store, result, None)
+    assert last.calls == result.usage["task"].calls
 
 
 async def test_caps_hold_and_a_larger_one_goes_on_as_if_there_had_been_none(store: Store, tmp_path: Path) -> None:
