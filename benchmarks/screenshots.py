@@ -110,7 +110,7 @@ def _comments(store: Path) -> None:
 @contextmanager
 def dashboard(folder: Path, store: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "promptlearn", "dashboard", "--port", "0", "--no-browser", "--store", str(store)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder.parent)}  # no path of this machine
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
@@ -131,7 +131,7 @@ def take(url: str) -> None:
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
                 page = context.new_page()
                 for name in PAGES:
-                    page.goto(f"{url}/{name}")
+                    page.goto(f"{url}/{'' if name == 'runs' else name}")  # which is the first page
                     page.wait_for_selector("h1")
                     page.wait_for_timeout(1500)
                     page.wait_for_function(
@@ -154,7 +154,8 @@ def keep(png: bytes, path: Path) -> None:
 
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="promptlearn-") as name:
-        folder = Path(name)
+        folder = Path(name) / "support-bot"
+        folder.mkdir()
         for file in EXAMPLE.iterdir():
             if file.is_file():
                 (folder / file.name).write_bytes(file.read_bytes())

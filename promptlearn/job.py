@@ -291,13 +291,14 @@ async def open_bench(
         for role, model in job.models().items()
     }
     panel = job.panel(metered.get("judge"))
+    split_of = {example.id: split for split, rows in _splits(job.dataset) for example in rows}
     evaluator = Evaluator(
         job.program.open(metered["task"]) if job.program else ChatProgram(metered["task"]),
         panel,
         pool=pool,
         max_error_share=job.search.max_error_share,
         recorder=log,
-        on_row=lambda row: _show_row(log, steering, row, ledger),
+        on_row=lambda row: _show_row(log, steering, row, split_of.get(row.example.id), ledger),
     )
     proposers = [
         open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
@@ -618,9 +619,10 @@ async def beat(store: Store, run: str, steering: Steering | None = None) -> None
             await store.add_active_seconds(run, HEARTBEAT)
 
 
-def _show_row(log: RunLog, steering: Steering, row: Row, ledger: Ledger) -> None:
+def _show_row(log: RunLog, steering: Steering, row: Row, split: Split | None, ledger: Ledger) -> None:
     steering.note_row()
-    log.show("row", score=row.score, **_calls(ledger), spent=asdict(ledger.spent()))
+    body = {"prompt": row.rollout.prompt, "split": split, "score": row.score, "spent": asdict(ledger.spent())}
+    log.show("row", **body, **_calls(ledger))
 
 
 def _raise_budget(budget: Budget, pool: Pool, job: Job, log: RunLog) -> None:

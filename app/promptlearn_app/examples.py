@@ -12,7 +12,7 @@ import streamlit as st
 from promptlearn.records import Split, as_text
 from promptlearn_app import downloads, reads, safe, words
 from promptlearn_app.choice import chosen_report, version_picker
-from promptlearn_app.one_example import show_example
+from promptlearn_app.one_example import CLOSED, show_example
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,23 +73,24 @@ def _matrix(found: RunReport, old: str, new: str, split: Split) -> None:
         "Search in inputs and expected answers", key="examples_search", placeholder="words of the row"
     )
     amount = counts[change] if change else total
-    number = _page_number(amount, search)
+    of = f"{old}_{new}_{split}_{change}_{search}"  # another list begins on its first page, with nothing chosen
+    number = _page_number(amount, search, of)
     rows = reads.changed(found, old, new, split, change, search, (number - 1) * PER_PAGE, PER_PAGE)
     if not rows:
         safe.note("No example fits.")
         return
     frame = _frame(found, [id for id, _ in rows], dict(rows), _columns(found, old, new))
-    _table(frame, [id for id, _ in rows], number)
+    _table(frame, [id for id, _ in rows], f"{of}_{number}")
     downloads.table(frame, f"examples-{found.id}-{split}-{number}", "examples")
 
 
-def _page_number(amount: int, search: str) -> int:
+def _page_number(amount: int, search: str, of: str) -> int:
     """A search does not count what it would find: its pages are turned one by one."""
     pages = -(-amount // PER_PAGE)
     if pages <= 1:
         return 1
     safe.note(f"{amount:,} rows, {PER_PAGE} on a page" + (", fewer where the search finds fewer" if search else ""))
-    return int(st.pagination(pages, key="examples_page"))
+    return int(st.pagination(pages, key=f"examples_page_{of}"))
 
 
 def _columns(found: RunReport, old: str, new: str) -> list[str]:
@@ -133,7 +134,7 @@ def _cell(cell: Any, before: float | None) -> str:
     return f"{sign}{cell.score:.2f}"
 
 
-def _table(frame: pd.DataFrame, ids: list[str], number: int) -> None:
+def _table(frame: pd.DataFrame, ids: list[str], of: str) -> None:
     shown = frame.style.map(
         lambda text: f"background-color: {TINTS[text[0]]}" if text[:1] in TINTS else "",
         subset=[name for name in frame.columns if name not in ("Example", "Expected")],
@@ -143,7 +144,7 @@ def _table(frame: pd.DataFrame, ids: list[str], number: int) -> None:
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"examples_table_{number}",
+        key=f"examples_table_{of}_{st.session_state.get(CLOSED, 0)}",
         column_config={"Example": st.column_config.TextColumn(width="large")},
     )
     safe.note(

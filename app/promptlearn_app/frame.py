@@ -5,12 +5,10 @@ Which run that is stands in the address (`?run=`), so that a link leads to what 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import streamlit as st
 
-from promptlearn.errors import PromptlearnError
 from promptlearn_app import reads, safe
 from promptlearn_app.choice import choose_run
 from promptlearn_app.runs import first_steps
@@ -42,9 +40,10 @@ def main() -> None:
     page = st.navigation(
         {section: [_page(*one) for one in pages] for section, pages in SECTIONS.items()}, expanded=True
     )
-    _shielded(lambda: _show(page))
+    _show(page)
 
 
+@safe.shielded
 def _show(page: st.Page) -> None:
     """The page; where there is no run yet, the beginning."""
     of_a_run = page.url_path in {name for name, *_ in SECTIONS["This run"]}
@@ -61,11 +60,3 @@ def _show(page: st.Page) -> None:
 def _page(name: str, title: str, icon: str) -> st.Page:
     file = VIEWS / f"{name}.py"
     return st.Page(file, title=title, icon=f":material/{icon}:", url_path=name, default=name == "runs")
-
-
-def _shielded(show: Callable[[], None]) -> None:
-    """What is wrong is one line."""
-    try:
-        show()
-    except PromptlearnError as error:
-        safe.problem(error)

@@ -97,7 +97,7 @@ def _errors(found: RunReport, judges: Sequence[JudgeReport], version: str) -> No
 
 
 def _disputes(found: RunReport, version: str, people: bool) -> None:
-    key = f"disputes_{people}"
+    key = f"disputes_{people}_{version}"  # another list begins on its first page
     number = int(st.session_state.get(key, 1))
     shown = reads.disputes(found, version, people, (number - 1) * PER_PAGE, PER_PAGE + 1)
     if not shown:

@@ -14,6 +14,9 @@ from promptlearn_app.labelling import label_form
 if TYPE_CHECKING:
     from promptlearn.report import RunReport
 
+CLOSED = "examples_closed"
+"""How often an example was closed: a table in which one was chosen begins anew with each."""
+
 
 def show_example(found: RunReport, example: str, version: str) -> None:
     kept = reads.kept_examples(found, [example]).get(example)
@@ -23,6 +26,7 @@ def show_example(found: RunReport, example: str, version: str) -> None:
         head.subheader("One example")
         if close.button("Close", key="example_close", width="stretch"):
             del st.query_params["example"]
+            st.session_state[CLOSED] = st.session_state.get(CLOSED, 0) + 1
             st.rerun()
         if kept is None and rollout is None:
             safe.warn(f"This run has no example {example}.")

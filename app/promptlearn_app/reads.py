@@ -37,8 +37,10 @@ def home() -> Path:
 
 
 def person() -> str:
-    """Who sits in front of the page, as far as the machine knows."""
-    return desk.person()
+    """Who sits in front of the page: as the proxy says that signed them in, else as the machine knows."""
+    header = os.environ.get(desk.PROXY_HEADER, "")
+    told = st.context.headers.get(header, "") if header else ""
+    return " ".join(told.split()) or desk.person()
 
 
 def store() -> Store:

@@ -46,17 +46,18 @@ def page() -> None:
 def _table(state: FeedbackState | None) -> Remark | None:
     import pandas as pd
 
-    number = int(st.session_state.get("reviews_page", 1))
+    page = f"reviews_page_{state}"  # another list begins on its first page
+    number = int(st.session_state.get(page, 1))
     found = reads.remarks(state, (number - 1) * PER_PAGE, PER_PAGE)
     if found.total > PER_PAGE:
-        st.pagination(-(-found.total // PER_PAGE), key="reviews_page")
+        st.pagination(-(-found.total // PER_PAGE), key=page)
     frame = pd.DataFrame([_row(one) for one in found.items])
     chosen = st.dataframe(
         frame,
         hide_index=True,
         on_select="rerun",
         selection_mode="single-row",
-        key=f"reviews_table_{number}",
+        key=f"reviews_table_{state}_{number}",
         column_config={"What was said": st.column_config.TextColumn(width="large")},
     )
     safe.note("Choose a row to read it and to decide. Nothing reaches a prompt before somebody approved it.")

@@ -43,6 +43,7 @@ def page() -> None:
     st.fragment(_everything, run_every=EVERY if live else None)(run, live)
 
 
+@safe.shielded
 def _everything(run: str, live: bool) -> None:
     seen = reads.overview(run)
     if live and not seen.live:

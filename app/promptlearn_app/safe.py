@@ -9,9 +9,15 @@ from __future__ import annotations
 import difflib
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import ParamSpec
 
 import streamlit as st
+
+from promptlearn.errors import PromptlearnError
+
+P = ParamSpec("P")
 
 _PUNCTUATION = re.compile(r"([!-/:-@\[-`{-~])")
 _TONES = {"good": "#0072B2", "bad": "#D55E00", "warn": "#E69F00", "calm": "#8A8F98"}
@@ -61,6 +67,19 @@ def note(text: object) -> None:
 
 def problem(text: object) -> None:
     st.error(plain(text), icon=":material/error:")
+
+
+def shielded(show: Callable[P, None]) -> Callable[P, None]:
+    """A page, or a part of it that is drawn on its own, in which what is wrong is one line."""
+
+    @wraps(show)
+    def shown(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            show(*args, **kwargs)
+        except PromptlearnError as error:
+            problem(error)
+
+    return shown
 
 
 def warn(text: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from promptlearn.dashboard import commands
+from promptlearn.dashboard import commands, desk
 from promptlearn_app import reads, safe
 from promptlearn_app.choice import current_run
 
@@ -17,7 +17,7 @@ _LOOKED = "doctor"
 def page() -> None:
     st.title("Settings and health")
     st.subheader("What this dashboard shows")
-    safe.facts([("Store", reads.shown_place()), ("Configurations are looked for in", str(reads.home()))])
+    safe.facts([("Store", reads.shown_place()), ("Configurations are looked for in", desk.at_home(str(reads.home())))])
     st.subheader("Is everything there?")
     configs = [str(path) for path in commands.find_configs(reads.home())]
     left, middle, right = st.columns([3, 1.2, 1.2], vertical_alignment="bottom")
@@ -40,10 +40,10 @@ def page() -> None:
 
 
 def _keys() -> None:
-    """Whether the newest run's models find their keys; a key itself is never read here."""
+    """Whether that run's models find their keys; a key itself is never read here."""
     import pandas as pd
 
-    st.subheader("Models and keys of the newest run")
+    st.subheader("Models and keys of the run that you look at")
     run = current_run() if reads.exists() else None
     models = reads.setup(run).models if run else ()
     if models:
@@ -81,7 +81,9 @@ def _show(answer: commands.Answer) -> None:
         safe.warn("Mend what is marked with ✕ before you start a run.")
     else:
         st.success("Everything that a run needs is there.", icon=":material/check:")
-    frame = pd.DataFrame({"": MARKS[one["ok"]], "What": one["what"], "Found": one["detail"]} for one in findings)
+    frame = pd.DataFrame(
+        {"": MARKS[one["ok"]], "What": one["what"], "Found": desk.at_home(one["detail"])} for one in findings
+    )
     st.dataframe(
         frame,
         hide_index=True,

@@ -126,6 +126,7 @@ def begun(started: Started) -> None:
 
 
 @st.fragment(run_every=0.7)
+@safe.shielded
 def _wait_for(waiting: Started) -> None:
     """Until the run has an id, or says why it has none."""
     run, failed = waiting.run(), waiting.failed()

@@ -42,6 +42,7 @@ def page() -> None:
     st.fragment(_everything, run_every=EVERY if live else None)(found.id, live)
 
 
+@safe.shielded
 def _everything(run: str, live: bool) -> None:
     found = reads.tuning(run)
     if found is None or (live and found.summary.state != "running"):

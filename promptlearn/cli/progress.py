@@ -1,14 +1,15 @@
-"""What a person sees while a run works: a live line in a terminal, plain lines elsewhere. Writes to stderr alone."""
+"""What a person sees while a run works: a live view in a terminal, plain lines elsewhere. Writes to stderr alone."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import TracebackType
 
-from rich.progress import TextColumn, TimeElapsedColumn
+from rich.live import Live
 
-from promptlearn.cli.console import as_score, note, visible
-from promptlearn.cli.live import Live
+from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.cli.live_view import LiveView
 from promptlearn.records import Json
 from promptlearn.runlog import Event
 
@@ -16,61 +17,45 @@ QUIET_LINES = 15.0
 """Seconds between two plain lines about rows, where there is no terminal."""
 
 
-class RunProgress(Live):
+class RunProgress:
     """An observer for `run_job`; use it as a context manager."""
 
     def __init__(self, budget_calls: int | None, quiet: bool = False) -> None:
-        super().__init__(
-            quiet,
-            TextColumn(
-                "{task.completed:.0f}/{task.total:.0f} task calls" if budget_calls else "{task.completed:.0f} calls"
-            ),
-            TextColumn("{task.fields[speed]}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[best]}", markup=False),
-        )
+        self._quiet = quiet
         self._rows = 0
-        self._last_line = time.monotonic()
-        if self._bars:
-            self._task = self._bars.add_task("starting", total=budget_calls or None, speed="", best="")
-        self._started = time.monotonic()
+        self._started = self._last_line = time.monotonic()
+        self._view = LiveView(budget_calls)
+        self._live: Live | None = None
+        if interactive() and not quiet:
+            self._live = Live(self._view, console=stderr(), transient=True, refresh_per_second=4)
+
+    def __enter__(self) -> RunProgress:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
 
     def __call__(self, event: Event) -> None:
         if self._quiet:
             return
+        if self._live:
+            self._view(event)
         if event.kind == "row":
             self._row(event)
-            return
-        line = _line(event)
-        if line:
+        elif line := _line(event):
             note(line)
-        if self._bars and event.kind == "budget_raised" and event.body["task_calls"]:
-            self._bars.update(self._task, total=event.body["task_calls"])
-        if self._bars and (best := best_so_far(event)):
-            self._bars.update(self._task, best=best)
-        if self._bars:
-            self._bars.update(self._task, description=_activity(event) or self._bars.tasks[0].description)
 
     def _row(self, event: Event) -> None:
         self._rows += 1
         now = time.monotonic()
-        speed = f"{self._rows / max(0.1, now - self._started):.1f} rows/s"
-        if self._bars:
-            self._bars.update(self._task, completed=event.body["task"], speed=speed)
-        elif now - self._last_line > QUIET_LINES:
+        if self._live is None and now - self._last_line > QUIET_LINES:
             self._last_line = now
-            note(f"  … {event.body['task']} task calls, {speed}")
-
-
-def best_so_far(event: Event) -> str:
-    """What the newest best prompt gained over the one before, and its newest rule; empty for any other event."""
-    body = event.body
-    if event.kind != "decision" or (body["outcome"], body["stage"]) != ("accepted", "race"):
-        return ""
-    gain = "" if body["difference"] is None else f" {body['difference']:+.3f}"
-    gain += "" if not body.get("ci95") else " ({:+.3f} to {:+.3f})".format(*body["ci95"])
-    rule = visible(" ".join(str(body.get("rule") or "").split()))
-    return f"best {body['candidate'][:8]}{gain}" + (f": {rule[:40]}" if rule else "")
+            note(f"  … {event.body['task']} task calls, {self._rows / max(0.1, now - self._started):.1f} rows/s")
 
 
 def _line(event: Event) -> str | None:
@@ -117,16 +102,3 @@ def _line(event: Event) -> str | None:
 def _round(body: Mapping[str, Json]) -> str:
     """Rounds overlap, so each line says whose it is."""
     return f"[{body['number']}]"
-
-
-def _activity(event: Event) -> str | None:
-    names = {
-        "started": "reading the first rows",
-        "round": f"round {event.body.get('number')}",
-        "critique": "proposing",
-        "proposed": "gating",
-        "gate": "racing",
-        "prune": "pruning",
-        "test": "test split",
-    }
-    return names.get(event.kind)

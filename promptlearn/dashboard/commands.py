@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
@@ -127,7 +128,7 @@ def keep_upload(folder: Path, prompt: str, data_name: str, data: bytes) -> tuple
     suffix = Path(data_name).suffix.lower()
     if suffix not in DATA_SUFFIXES:
         raise UsageError(f"{suffix or 'a file without ending'}: possible are {', '.join(DATA_SUFFIXES)}")
-    place = folder / "uploads" / fingerprint([prompt, data.hex()], 12)
+    place = folder / "uploads" / fingerprint([prompt, sha256(data).hexdigest()], 12)
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     paths = place / "prompt.md", place / f"examples{suffix}"
     paths[0].write_text(prompt, encoding="utf-8", newline="")

@@ -8,6 +8,9 @@ from pathlib import Path
 from promptlearn.store import Store, open_store
 from promptlearn.store.place import find_place, make_own
 
+PROXY_HEADER = "PROMPTLEARN_DASHBOARD_PROXY_HEADER"
+"""Environment variable in which the server tells its pages the header that names who was signed in."""
+
 
 def open_desk(where: str) -> Store:
     """The store for looking at. Raises `StoreError` where there is none yet."""
@@ -29,7 +32,13 @@ def has_store(where: str) -> bool:
 
 def shown(where: str) -> str:
     """The store's place for people, without a password."""
-    return str(find_place(where))
+    return at_home(str(find_place(where)))
+
+
+def at_home(text: str) -> str:
+    """A path, or words with paths in them, with `~` for this user's own folder."""
+    own = str(Path.home())
+    return text.replace(f"{own}/", "~/") if own != "/" else text
 
 
 def review_paths(home: Path) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class Gate:
         self._session = hmac.new(secrets.token_bytes(32), rules.password.encode(), hashlib.sha256).hexdigest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in {"http", "websocket"} or scope["path"] in self._rules.open_paths:
+        if scope["type"] not in {"http", "websocket"} or self._is_open(scope):
             await self._app(scope, receive, send)
             return
         refusal = self._refuse(scope)
@@ -86,6 +86,11 @@ class Gate:
         if refusal.status == 401 and _headers(scope).get("authorization"):
             await asyncio.sleep(WRONG_PASSWORD_SECONDS)
         await _answer(scope, send, refusal)
+
+    def _is_open(self, scope: Scope) -> bool:
+        """Whether it is what a path that checks by itself is there for: something sent to it."""
+        wanted = scope["type"] == "http" and scope.get("method") == "POST"
+        return wanted and scope["path"] in self._rules.open_paths
 
     def _refuse(self, scope: Scope) -> Refusal | None:
         headers = _headers(scope)

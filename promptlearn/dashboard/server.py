@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from promptlearn.assets import asset_dir
+from promptlearn.dashboard.desk import PROXY_HEADER
 from promptlearn.dashboard.gate import LOOPBACK, Gate, Rules
 from promptlearn.dashboard.theme import THEME
 from promptlearn.errors import UsageError
@@ -100,6 +101,7 @@ def serve(
 
     os.environ[STORE_ENV] = settings.store
     os.environ[HOME_ENV] = str(settings.home.resolve())
+    os.environ[PROXY_HEADER] = settings.proxy_header
     bound = _bind(settings.host, settings.port)
     port = bound.getsockname()[1]
     bootstrap.load_config_options({**OPTIONS, "server.port": port, "server.address": settings.host})

@@ -18,7 +18,9 @@ async def _page(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"page"})
 
 
-async def knock(gate: Gate, headers: dict[str, str], kind: str = "http", path: str = "/") -> list[dict[str, Any]]:
+async def knock(
+    gate: Gate, headers: dict[str, str], kind: str = "http", path: str = "/", method: str = "GET"
+) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -28,12 +30,12 @@ async def knock(gate: Gate, headers: dict[str, str], kind: str = "http", path: s
         return {"type": "http.request", "body": b""}
 
     pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await gate({"type": kind, "path": path, "headers": pairs}, receive, send)
+    await gate({"type": kind, "path": path, "headers": pairs, "method": method}, receive, send)
     return said
 
 
-async def status(headers: dict[str, str], rules: Rules | None = None, path: str = "/") -> int:
-    return int((await knock(Gate(_page, rules or Rules()), headers, path=path))[0]["status"])
+async def status(headers: dict[str, str], rules: Rules | None = None, path: str = "/", method: str = "GET") -> int:
+    return int((await knock(Gate(_page, rules or Rules()), headers, path=path, method=method))[0]["status"])
 
 
 def basic(password: str) -> str:
@@ -119,5 +121,8 @@ async def test_no_page_may_load_an_image_from_elsewhere_or_stand_in_a_frame() ->
 
 async def test_a_path_that_checks_by_itself_is_open_and_no_other() -> None:
     rules = Rules(password="correct horse", open_paths=frozenset({"/github"}))
-    assert await status({"host": "hooks.example.com"}, rules, "/github") == 200
+    assert await status({"host": "hooks.example.com"}, rules, "/github", "POST") == 200
+    assert await status({"host": "hooks.example.com"}, rules, "/github") == 403
+    said = await knock(Gate(_page, rules), {"host": "hooks.example.com"}, "websocket", "/github")
+    assert said[0]["type"] == "websocket.close"
     assert await status({"host": "hooks.example.com"}, rules, "/github/") == 403
