@@ -252,4 +252,6 @@ def _html(text: str) -> str:
 def _md(text: str) -> str:
     """Text that Markdown shows as it is, in one line: no markup, no link, no mention."""
     line = " ".join(redact(text).split())
-    return _MARKUP.sub(lambda match: f"&#{ord(match[1])};", line).replace("://", "&#58;//").replace("www.", "www&#46;")
+    shown = _MARKUP.sub(lambda match: f"&#{ord(match[1])};", line)
+    # A forge looks for mentions in what was rendered, so an entity alone hides no @: no name may follow it directly.
+    return shown.replace("&#64;", "&#64;&#8203;").replace("://", "&#58;//").replace("www.", "www&#46;")

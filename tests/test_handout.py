@@ -1,6 +1,8 @@
 """A handout says what was decided, and nothing in it can act on who reads it."""
 
+import html
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -75,3 +77,12 @@ def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert execute(["report", run, "--md", "-o", str(target), "--store", str(path)]) == 0
     assert "No improvement is proven" in target.read_text()
     assert execute(["report", run, "--md", "--json", "--store", str(path)]) == 2
+
+
+def test_nobody_is_mentioned_in_a_pull_request(tmp_path: Path) -> None:
+    """A forge looks for @name in what was rendered, entities resolved."""
+    told_of = told("improved", tmp_path)
+    page = as_markdown(replace(told_of, worse=("v1  ask @octocat and @shop/desk",), worse_count=1))
+    prose = html.unescape(re.sub(r"```.*?```", "", page, flags=re.DOTALL))
+    assert "octocat" in prose
+    assert not re.search(r"@\w", prose)

@@ -58,6 +58,7 @@ def _figures(found: RunReport, judges: Sequence[JudgeReport]) -> None:
         }
         for judge in judges
         for one in judge.by_version
+        if one.number >= 0  # others were tried to see what a rule is worth, and are no version
     )
     st.dataframe(
         frame,
