@@ -55,7 +55,7 @@ def test_its_comparison_opens_and_its_arm_prompt_is_the_demo() -> None:
     config, demo = load_config(FOLDER / "compare.yaml"), load_config(FOLDER / "promptlearn.yaml")
     assert config.compare.arms == ("base", "prompt", "weights", "prompt+weights")
     assert config.compare.seeds >= 3
-    for part in ("prompt", "data", "models", "judges", "search", "reviews", "budget"):
+    for part in ("prompt", "data", "models", "judges", "search", "reviews"):
         assert getattr(config, part) == getattr(demo, part), part
 
 
