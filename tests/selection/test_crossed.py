@@ -82,8 +82,8 @@ def test_nobody_wins_by_failing_where_it_is_hard() -> None:
 
 def test_rows_that_each_way_is_better_on_are_counted() -> None:
     """Six examples, two seeds: better on three, worse on one, equal on one, never judged on one."""
-    first = [[0, 0, 0, 1, 1, None], [0, 0, 1, 1, 0, 1]]
-    second = [[1, 1, 1, 0, 0, 1], [1, 0, 1, 1, 1, None]]
+    first: list[list[float | None]] = [[0, 0, 0, 1, 1, None], [0, 0, 1, 1, 0, 1]]
+    second: list[list[float | None]] = [[1, 1, 1, 0, 0, 1], [1, 0, 1, 1, 1, None]]
     gap = crossed_gap(first, second)
     assert (gap.higher, gap.lower, gap.n) == (3, 1, 5)
 
