@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
 
+from promptlearn.config import DEFAULT_CONFIG
 from promptlearn.errors import UsageError
 from promptlearn.records import Json, fingerprint
 from promptlearn.redaction import redact
@@ -100,10 +101,10 @@ def resume_run(run: str, store: str, home: Path, folder: Path, overrides: Sequen
 
 
 def find_configs(home: Path) -> list[Path]:
-    """The configurations in a folder and two levels below it, relative to it."""
+    """The configurations in a folder and two levels below it, relative to it; promptlearn.yaml first in each level."""
     found = []
     for pattern in ("*.yaml", "*/*.yaml", "*/*/*.yaml"):
-        for path in sorted(home.glob(pattern)):
+        for path in sorted(home.glob(pattern), key=lambda path: (path.name != DEFAULT_CONFIG, path)):
             hidden = any(part.startswith(".") or part in _SKIPPED for part in path.relative_to(home).parts)
             if not hidden and path.is_file() and _is_config(path):
                 found.append(path.relative_to(home))

@@ -11,11 +11,13 @@ CONFIG = "prompt: p.md\ndata: {file: d.csv}\nmodels: {task: openai/x}\n"
 
 
 def test_configurations_are_found_in_the_folder_and_nothing_hidden(tmp_path: Path) -> None:
-    for name in ("promptlearn.yaml", "shop/promptlearn.yaml", ".git/promptlearn.yaml", "node_modules/a.yaml"):
+    kept, hidden = ("compare.yaml", "promptlearn.yaml", "shop/promptlearn.yaml"), (".git/a.yaml", "node_modules/a.yaml")
+    for name in kept + hidden:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(CONFIG)
     (tmp_path / "other.yaml").write_text("services: {}\n")
-    assert [str(path) for path in commands.find_configs(tmp_path)] == ["promptlearn.yaml", "shop/promptlearn.yaml"]
+    found = [str(path) for path in commands.find_configs(tmp_path)]
+    assert found == ["promptlearn.yaml", "compare.yaml", "shop/promptlearn.yaml"]
 
 
 @pytest.mark.parametrize("name", ["../outside.yaml", "/etc/passwd", "link.yaml", "missing.yaml", "notes.txt", ""])
