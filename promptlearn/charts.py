@@ -104,7 +104,7 @@ def gains(runs: list[tuple[str, float | None, tuple[float, float] | None]]) -> C
     if not values:
         return None
     y = {"field": "run", "type": "nominal", "title": None, "sort": None}
-    x = {"type": "quantitative", "title": "Gain on the test split", "axis": {"format": "+.2f"}}
+    x = {"type": "quantitative", "title": "Gain, after less before", "axis": {"format": "+.2f"}}
     return {
         **_frame(70 + 40 * len(values), 700),
         "data": {"values": values},

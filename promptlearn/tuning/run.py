@@ -15,7 +15,7 @@ import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,6 +30,7 @@ from promptlearn.models.batch import BatchModel
 from promptlearn.records import ROLES, Example, Split, fingerprint
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
+from promptlearn.steering import Steering, budget_of
 from promptlearn.store.rows import TUNING
 from promptlearn.tuning.base import Backend, Lora, greedy_sampling, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
@@ -109,11 +110,13 @@ async def _train(
     with job.store.lock_run(run):
         if known is not None:
             await job.store.resume_run(run)
-        heartbeat = asyncio.create_task(beat(job.store, run))
+            job = replace(job, budget=budget_of(job.store, run, job.budget))
+        steering = Steering(job.store, run, stopping)
+        heartbeat = asyncio.create_task(beat(job.store, run, steering))
         log = RunLog(job.store, run, observer)
         try:
             async with _sampling(job, tuning, weights, log) as (ready, warnings):
-                result = await _Training(job, tuning, ready, log, stopping, slots, warnings).run()
+                result = await _Training(job, tuning, ready, log, steering, slots, warnings).run()
         except BaseException as error:
             await note_end(job.store, run, error)
             raise
@@ -204,7 +207,7 @@ class _Training:
         tuning: TuningConfig,
         weights: Weights,
         log: RunLog,
-        stopping: Callable[[], bool],
+        steering: Steering,
         slots: Slots | None,
         warnings: Sequence[str],
     ) -> None:
@@ -212,7 +215,8 @@ class _Training:
         self._tuning = tuning
         self._weights = weights
         self._log = log
-        self._stopping = stopping
+        self._steering = steering
+        self._stopping = steering.stopping
         self._warnings = warnings
         self._slots = slots or Slots(job.search.concurrency)
         self._folder = job.store.run_dir(log.run)
@@ -222,7 +226,7 @@ class _Training:
 
     async def run(self) -> TuneResult:
         tuning = self._tuning
-        ledger = Ledger(self._job.budget, minutes_before=self._seconds_before / 60)
+        ledger = Ledger(self._job.budget, self._steering.clock, self._seconds_before / 60)
         checkpoints = Checkpoints(self._folder / "checkpoints")
         found = await asyncio.to_thread(self._found, checkpoints)
         progress = found or Progress()
@@ -231,6 +235,7 @@ class _Training:
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
         judge = self._judge_model(ledger)
+        following = asyncio.create_task(self._steering.follow(self._log, ledger, lambda: self._slots.taken))
         try:
             stop_reason = await self._trainer(judge, ledger, checkpoints, progress, diary).run()
         except BudgetSpent as error:
@@ -238,6 +243,7 @@ class _Training:
                 raise
             stop_reason = str(error)
         finally:
+            following.cancel()
             if judge is not None:
                 await judge.close()
         return await self._result(progress, ledger, checkpoints, diary, stop_reason)
@@ -365,11 +371,13 @@ class _Training:
             stopping=self._stopping,
             limits=job.limits.get("judge", Limits()),
             notice=lambda text: self._log.show("waiting", message=text),
+            admitted=self._steering.admitted,
         )
 
     def _source(self, split: Split, judge: MeteredModel | None, ledger: Ledger) -> Source:
         rewards = Rewards(self._job.panel(judge), self._job.prompt.digest, split)
-        return Source(self._weights.sampler, self._weights.tokenizer, rewards, ledger, self._stopping)
+        admitted = self._steering.admitted
+        return Source(self._weights.sampler, self._weights.tokenizer, rewards, ledger, self._stopping, admitted)
 
 
 def _copied(source: Path, target: Path) -> Path:

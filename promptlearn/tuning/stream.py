@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -62,6 +62,10 @@ Judging: TypeAlias = dict[int, "asyncio.Task[Reward]"]
 """The judgements of one group, by its samples' indices."""
 
 
+async def at_once() -> None:
+    """Nothing is waited for."""
+
+
 class Source:
     """Draws groups and judges samples; what a stream and a reading of validation have in common."""
 
@@ -72,15 +76,19 @@ class Source:
         rewards: Rewards,
         ledger: Ledger,
         stopping: Callable[[], bool] = lambda: False,
+        admitted: Callable[[], Awaitable[None]] = at_once,
     ) -> None:
+        """`admitted` returns when samples may be drawn: at a pause, when it is over."""
         self._sampler = sampler
         self._tokenizer = tokenizer
         self._rewards = rewards
         self._ledger = ledger
         self._stopping = stopping
+        self._admitted = admitted
 
     async def draw(self, ask: Ask, count: int, heard: Callable[[Sample], None]) -> Draw:
         """`count` samples; `heard` is told of each when it ends. Raises BudgetSpent and Interrupted beforehand."""
+        await self._admitted()
         self.look()
         most = count * (len(ask.prompt_ids) + ask.sampling.max_tokens)
         reservation = await self._ledger.reserve("task", Charge(count, most))
