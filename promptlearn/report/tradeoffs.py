@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from promptlearn.config import QUALITY, ObjectiveConfig, in_order
 from promptlearn.records import Interval, Json, Split, Verdict
 from promptlearn.report.names import baseline_of, best_of, find_run, value_at
-from promptlearn.selection.objectives import MEASURES, answer_of, board_of, mean, pareto_front
-from promptlearn.selection.stats import mean_interval
 from promptlearn.store.rows import RunRow
 
 if TYPE_CHECKING:
+    from promptlearn.config import ObjectiveConfig
     from promptlearn.store import Store
 
 BY_DEFAULT = ("cost", "tokens", "latency", "length")
@@ -70,6 +68,8 @@ class Tradeoffs:
 
 def tradeoffs(store: Store, which: str = "latest", split: Split = "validation") -> Tradeoffs:
     """Prompts of a run by its objectives. Raises `UsageError` naming runs."""
+    from promptlearn.selection.objectives import pareto_front
+
     row = find_run(store, which)
     objectives, configured = _objectives(row)
     candidates = store.reader.candidates(row.id)
@@ -101,6 +101,8 @@ def tradeoffs(store: Store, which: str = "latest", split: Split = "validation") 
 
 
 def _objectives(row: RunRow) -> tuple[tuple[ObjectiveConfig, ...], bool]:
+    from promptlearn.config import QUALITY, ObjectiveConfig, in_order
+
     said = value_at(row.config, "objectives")
     if said:
         return in_order([ObjectiveConfig.model_validate(one) for one in said]), True
@@ -110,6 +112,9 @@ def _objectives(row: RunRow) -> tuple[tuple[ObjectiveConfig, ...], bool]:
 def _figures(
     store: Store, run: str, digest: str, split: Split, objectives: Sequence[ObjectiveConfig]
 ) -> tuple[Figure, ...]:
+    from promptlearn.config import QUALITY
+    from promptlearn.selection.objectives import MEASURES, answer_of, board_of
+
     scores = store.views.scores(run, digest, split)
     asks_judges = any(one.name not in (QUALITY, *MEASURES) for one in objectives)
     said = store.reader.verdicts(run, digest, split) if asks_judges else []
@@ -125,6 +130,9 @@ def _figures(
 
 
 def _figure(name: str, values: Sequence[float | None]) -> Figure:
+    from promptlearn.selection.objectives import MEASURES, mean
+    from promptlearn.selection.stats import mean_interval
+
     middle = mean(name, values)
     known = [value for value in values if value is not None]
     if middle is None:
