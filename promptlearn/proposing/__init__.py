@@ -20,12 +20,9 @@ from promptlearn.proposing.rules import RulesProposer
 
 __all__ = ["PROPOSERS", "Brief", "Drop", "Proposer", "drops", "open_proposer"]
 
-_PLAIN: Mapping[str, Callable[[], Proposer]] = {
-    "demos": DemosProposer,
-    "prune": PruneProposer,
-}
 _WITH_OR_WITHOUT: Mapping[str, Callable[[Model | None, MetaPrompt | None], Proposer]] = {
     "rules": RulesProposer,
+    "prune": PruneProposer,
     "merge": MergeProposer,
 }
 _WITH_MODEL: Mapping[str, Callable[[Model, MetaPrompt | None], Proposer]] = {
@@ -38,12 +35,12 @@ PROPOSERS: tuple[str, ...] = ("rewrite", "edit", "rules", "demos", "prune", "mer
 def open_proposer(name: str, *, model: Model | None, meta_prompt: str | None = None) -> Proposer:
     """The proposer of that name; `meta_prompt` is the path of a file that stands in for the shipped one.
 
-    `rules` and `merge` work with a model and without. Raises `ConfigError` for an unknown name, and for `rewrite` and
-    `edit` without a model; `AssetError` for a meta-prompt that can not be read.
+    `rules`, `prune` and `merge` work with a model and without, `demos` never asks one. Raises `ConfigError` for an
+    unknown name, and for `rewrite` and `edit` without a model; `AssetError` for a meta-prompt that can not be read.
     """
     own = MetaPrompt.load(meta_prompt) if meta_prompt else None
-    if name in _PLAIN:
-        return _PLAIN[name]()
+    if name == DemosProposer.name:
+        return DemosProposer()
     if name in _WITH_OR_WITHOUT:
         return _WITH_OR_WITHOUT[name](model, own)
     if name not in _WITH_MODEL:
