@@ -15,18 +15,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from random import Random
 from string import ascii_uppercase
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from promptlearn.assets import load_yaml_asset
-from promptlearn.errors import AssetError, ConfigError, ModelError, SystemicError
+from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.hidden import visible
 from promptlearn.judging.checklist import as_lines
 from promptlearn.judging.excerpt import cut_end, cut_middle, quote
 from promptlearn.judging.finding import not_judged
+from promptlearn.meta_prompt import MetaPromptFile
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields
 from promptlearn.records import Example, Failure, Json, Message, Rollout, Usage, Verdict, as_text, fingerprint
@@ -39,28 +36,6 @@ _MAX_WORDS = 600
 _NOTE = re.compile(r"\W*(?:answer\s+)?(?P<name>[A-Z])\W*?[:|)-]\s*(?P<words>.*\w.*)", re.IGNORECASE)
 _NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
 _CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
-
-
-class RankFile(BaseModel):
-    """The meta-prompt `rank.yaml`, or a file of the same shape."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str
-    version: int
-    inputs: frozenset[str]
-    system: str
-    template: str
-
-    @classmethod
-    def load(cls, use: str = "rank", folder: Path | None = None) -> RankFile:
-        """Raises `AssetError` that names file and key."""
-        try:
-            return cls.model_validate(load_yaml_asset("meta_prompts", use, folder))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise AssetError(f"{use}: {where}: {first['msg']}; possible keys: {', '.join(cls.model_fields)}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +57,7 @@ class RelativeJudge:
         criteria: str = _CRITERIA,
         *,
         name: str = "ranking",
-        file: RankFile | None = None,
+        file: MetaPromptFile | None = None,
         max_chars: int = 4000,
         secrets: Sequence[str] = (),
     ) -> None:
@@ -90,7 +65,7 @@ class RelativeJudge:
         self.name = name
         self._model = model
         self._criteria = criteria.strip()
-        self._file = file or RankFile.load()
+        self._file = file or MetaPromptFile.load("rank")
         self._max_chars = max_chars
         self._secrets = tuple(secrets)
 
