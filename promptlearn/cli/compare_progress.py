@@ -31,7 +31,7 @@ class CompareProgress:
         if event.kind == "begun":
             if not self._quiet:
                 note(f"— {name}")
-            if event.body.get("stage") != "prompt":
+            if event.body.get("stage", "prompt") != "prompt":  # a reading of the test split is of no stage
                 self._run = self._open.enter_context(TuneProgress(event.body["steps"], self._quiet))
             else:
                 self._run = self._open.enter_context(RunProgress(None, self._quiet))

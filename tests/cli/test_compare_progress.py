@@ -1,0 +1,22 @@
+"""What `compare` shows of learning runs, trainings and readings, in the order in which they come."""
+
+import pytest
+
+from promptlearn.cli.compare_progress import CompareProgress
+from promptlearn.runlog import Event
+
+
+def test_every_kind_of_run_is_named_when_it_begins(capsys: pytest.CaptureFixture[str]) -> None:
+    begun = [
+        ("prompt, seed 0", {"stage": "prompt", "steps": 3}),
+        ("weights, seed 0", {"stage": "weights", "steps": 3}),
+        ("rejection_sft, seed 0", {"stage": "rejection_sft", "steps": 3}),
+        ("base, seed 0, test", {}),
+    ]
+    with CompareProgress() as progress:
+        for name, body in begun:
+            progress(name, Event("begun", body))
+            progress(name, Event("started", {"run": "r1", "rows": {"test": 4}, "resumed": False, "warnings": []}))
+            progress(name, Event("ended", {}))
+    said = capsys.readouterr().err
+    assert [line for line in said.splitlines() if line.startswith("—")] == [f"— {name}" for name, _ in begun]
