@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from promptlearn.attempts import counts_itself
 from promptlearn.config import JudgeConfig
 from promptlearn.contract import learned_tokens
-from promptlearn.job import LLM_PROPOSERS, Job, JudgeSpec
+from promptlearn.job import Job, JudgeSpec
+from promptlearn.proposing import ALWAYS_ASK
 from promptlearn.records import Example, Json, Role
 from promptlearn.tokens import estimate_tokens
 
@@ -117,9 +118,9 @@ def _meta_calls(job: Job, task: Range) -> Range:
     if job.search.optimizer == "dspy:miprov2":
         instructions = MIPRO_INSTRUCTIONS * max(1, len(job.prompt.parts))
         return Range(instructions, 2 * instructions + MIPRO_SUMMARY)
-    asks = any(proposer in LLM_PROPOSERS for proposer in job.proposer_names())
-    proposals = job.search.rounds * job.search.drafts if asks else 0
-    return Range(min(1, proposals), 2 * proposals)
+    proposals = job.search.rounds * job.search.drafts if job.asks_meta() else 0
+    sure = any(proposer in ALWAYS_ASK for proposer in job.proposer_names())
+    return Range(min(1, proposals) if sure else 0, 2 * proposals)
 
 
 def _judge_calls(job: Job, task: Range, learns: bool) -> Range:

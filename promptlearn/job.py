@@ -36,7 +36,7 @@ from promptlearn.optimizer.guarding import Guarding, Standing, adopted, review_g
 from promptlearn.programs import ChatProgram, ProgramSource
 from promptlearn.prompt import PromptFile, chat_file
 from promptlearn.proof import Proof, above_noise, measure, prove, weigh
-from promptlearn.proposing import PROPOSERS, open_proposer
+from promptlearn.proposing import MAY_ASK, PROPOSERS, open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import ROLES, Candidate, Example, Guard, Json, Prompt, Review, Role, Split, Usage, fingerprint
 from promptlearn.result import Alarm, Measure, RunResult
@@ -50,7 +50,6 @@ from promptlearn.store.rows import EVALUATION, RunState
 
 HEARTBEAT = 5.0
 """Seconds between two notes of working time."""
-LLM_PROPOSERS = ("rewrite", "edit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +218,10 @@ class Job:
         if self.proposers:
             return self.proposers
         return ("rewrite", "edit", "rules", "demos", "merge") if self.meta is not None else ("rules", "demos", "merge")
+
+    def asks_meta(self) -> bool:
+        """Whether a proposer may ask the meta model."""
+        return self.meta is not None and any(name in MAY_ASK for name in self.proposer_names())
 
     def judged_again(self) -> int:
         """Judgements per judge that measuring its noise takes at most, beside those of the rows themselves."""

@@ -75,7 +75,7 @@ def test_the_shape_of_the_documentation_is_understood() -> None:
         ("search.concurrency=0", "`search.concurrency`: Input should be greater than or equal to 1, not 0"),
         (
             "search.proposers=[rewriter]",
-            "`search.proposers.0`: Input should be 'rewrite', 'edit', 'rules', 'demos' or 'merge'",
+            "`search.proposers.0`: Input should be 'rewrite', 'edit', 'rules', 'demos', 'prune' or 'merge'",
         ),
         ("search.proposers=[]", "`search.proposers`"),
         ("data.split.train=0.9", "`data.split`: train, validation and test add up to 1.5, not 1"),

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from promptlearn.config.section import Section
 
-ProposerName = Literal["rewrite", "edit", "rules", "demos", "merge"]
+ProposerName = Literal["rewrite", "edit", "rules", "demos", "prune", "merge"]
 
 
 OptimizerName = Literal["promptlearn", "dspy:gepa", "dspy:miprov2"]
@@ -19,7 +19,8 @@ class SearchConfig(Section):
     """`dspy:gepa` and `dspy:miprov2` search instead, on the same rows, judges and budget, and are proven the same way;
     of the keys below, `seed`, `concurrency` and `max_error_share` mean something to them."""
     proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
-    """By default all that can work: `rules`, `demos` and `merge`, with `models.meta` also `rewrite` and `edit`."""
+    """By default all that can work: `rules`, `demos` and `merge`, with `models.meta` also `rewrite` and `edit`. `prune`
+    proposes only where it is named."""
     concurrency: int = Field(16, ge=1, le=1024)
     """Calls at the same time, over all roles; slots of a local model."""
     seed: int = 0

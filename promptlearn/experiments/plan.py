@@ -23,7 +23,7 @@ from promptlearn.estimate import RoleEstimate, estimate_roles
 from promptlearn.experiments.file import ExperimentsConfig, load_experiments
 from promptlearn.experiments.matrix import Experiment, caps, expand
 from promptlearn.experiments.shares import share_out
-from promptlearn.job import LLM_PROPOSERS, Job
+from promptlearn.job import Job
 from promptlearn.ledger import Budget
 from promptlearn.records import ROLES, Role, fingerprint
 from promptlearn.store import Store, open_store
@@ -52,7 +52,7 @@ class Entry:
     def asks(self) -> frozenset[str]:
         """Identities of the models that it may call."""
         job = self.job
-        writes = self.learns and any(one in LLM_PROPOSERS for one in job.proposer_names())
+        writes = self.learns and job.asks_meta()
         used: dict[Role, bool] = {"task": True, "judge": job.llm_judges() > 0, "meta": writes}
         return frozenset(model.identity for role, model in job.models().items() if used[role])
 

@@ -18,7 +18,7 @@ from promptlearn.proposing.prune import Drop, PruneProposer, drops
 from promptlearn.proposing.rewrite import RewriteProposer
 from promptlearn.proposing.rules import RulesProposer
 
-__all__ = ["PROPOSERS", "Brief", "Drop", "Proposer", "drops", "open_proposer"]
+__all__ = ["ALWAYS_ASK", "MAY_ASK", "PROPOSERS", "Brief", "Drop", "Proposer", "drops", "open_proposer"]
 
 _WITH_OR_WITHOUT: Mapping[str, Callable[[Model | None, MetaPrompt | None], Proposer]] = {
     "rules": RulesProposer,
@@ -29,6 +29,10 @@ _WITH_MODEL: Mapping[str, Callable[[Model, MetaPrompt | None], Proposer]] = {
     "rewrite": RewriteProposer,
     "edit": EditProposer,
 }
+ALWAYS_ASK = frozenset(_WITH_MODEL)
+"""Proposers that ask a language model whenever they propose."""
+MAY_ASK = ALWAYS_ASK | frozenset(_WITH_OR_WITHOUT)
+"""Those that ask one where it is there."""
 PROPOSERS: tuple[str, ...] = ("rewrite", "edit", "rules", "demos", "prune", "merge")
 
 
