@@ -19,6 +19,7 @@ from promptlearn import __version__
 from promptlearn.alarms import find_alarms
 from promptlearn.attempts import counts_itself
 from promptlearn.config import QUALITY, JudgeConfig, ObjectiveConfig, ScoringConfig, SearchConfig
+from promptlearn.config.search import usual_proposers
 from promptlearn.dataset import Dataset, find_leaks
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, Interrupted, PromptlearnError, StoreError
 from promptlearn.evaluation import Evaluator, Row, Want
@@ -217,7 +218,7 @@ class Job:
     def proposer_names(self) -> tuple[Proposer | str, ...]:
         if self.proposers:
             return self.proposers
-        return ("rewrite", "edit", "rules", "demos", "merge") if self.meta is not None else ("rules", "demos", "merge")
+        return usual_proposers(self.meta is not None)
 
     def asks_meta(self) -> bool:
         """Whether a proposer may ask the meta model."""

@@ -9,9 +9,12 @@ from pydantic import Field
 from promptlearn.config.section import Section
 
 ProposerName = Literal["rewrite", "edit", "rules", "demos", "prune", "merge"]
-
-
 OptimizerName = Literal["promptlearn", "dspy:gepa", "dspy:miprov2"]
+
+
+def usual_proposers(has_meta: bool) -> tuple[ProposerName, ...]:
+    """Those that propose where nobody names any."""
+    return ("rewrite", "edit", "rules", "demos", "merge") if has_meta else ("rules", "demos", "merge")
 
 
 class SearchConfig(Section):

@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from promptlearn.config.search import usual_proposers
 from promptlearn.errors import ConfigError, ModelError, PromptError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Price, Reply, Sampling
 from promptlearn.programs.dspy_lm import ModelEngine, counting, describe_lm, error_of, lm_of, load_dspy
@@ -119,8 +120,7 @@ class DspyProgram:
 
     def proposers(self, has_meta: bool) -> tuple[str, ...]:
         """All that can work on this program."""
-        names = ("rewrite", "edit", "rules", "demos", "merge") if has_meta else ("rules", "demos", "merge")
-        return tuple(name for name in names if name != "demos" or self.takes_demonstrations)
+        return tuple(name for name in usual_proposers(has_meta) if name != "demos" or self.takes_demonstrations)
 
     def prompt(self) -> Prompt:
         """The instructions that the program has now, to start from."""
