@@ -41,6 +41,7 @@ SECTIONS: list[tuple[str, type[BaseModel], str]] = [
     ("budget", config.BudgetConfig, ""),
     ("tuning", config.TuningConfig, "Needs the extra `rl`; [how it works](tuning.md)."),
     ("tuning.lora", config.LoraConfig, ""),
+    ("tuning.ranking", config.RankingConfig, "`true`, or an object:"),
     ("tuning.sampler", config.SamplerConfig, ""),
     ("compare", config.CompareConfig, ""),
 ]

@@ -17,7 +17,7 @@ EVERY = 3.0
 """Seconds between two looks at a run that trains."""
 SHOWN_SAMPLES = 20
 FIGURES = (
-    ("reward", "Reward (mean of the judges' scores)"),
+    ("reward", "Reward (mean over a step's samples)"),
     ("spread", "Spread of rewards within a group"),
     ("kl", "KL to the base model (nats per token)"),
     ("entropy", "Entropy (nats per token)"),

@@ -138,9 +138,12 @@ def _preview(job: Job, tuning: Any, as_json: bool) -> None:
     check(job, tuning)
     warnings, calls = (*job.warnings, *lint(job, tuning)), planned_calls(job, tuning)
     if as_json:
-        print_json({"dry_run": True, "task_calls": calls, "warnings": list(warnings)})
+        counts = {f"{role}_calls": count for role, count in calls.items()}
+        print_json({"dry_run": True, **counts, "warnings": list(warnings)})
         return
-    say(f"{tuning.steps} steps of {tuning.groups} × {tuning.group} samples: up to {calls} task calls")
+    said = " and ".join(f"{count} {role} calls" for role, count in calls.items() if count)
+    said += f" ({tuning.steps * tuning.groups} of models.{tuning.ranking.model} for rankings)" if tuning.ranking else ""
+    say(f"{tuning.steps} steps of {tuning.groups} × {tuning.group} samples: up to {said}")
     for warning in warnings:
         note(f"warning: {warning}", style="yellow")
 

@@ -135,7 +135,7 @@ def tuning_of(stage: Stage, tuning: TuningConfig) -> TuningConfig:
     """The settings of a stage that trains: the same steps, samples and readings, whatever is learned from them."""
     if stage == "rejection_sft":
         plain = TuningConfig()
-        settings = {key: getattr(plain, key) for key in ("loss", "advantage", "clip_low", "clip_high")}
+        settings = {key: getattr(plain, key) for key in ("loss", "advantage", "clip_low", "clip_high", "ranking")}
         return tuning.model_copy(update=settings | {"method": stage})
     return tuning.model_copy(update={"method": "rl"})
 

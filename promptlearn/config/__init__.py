@@ -32,7 +32,7 @@ from promptlearn.config.reading import parse_section, read_mapping
 from promptlearn.config.reviews import ReviewsConfig, from_store
 from promptlearn.config.search import SearchConfig
 from promptlearn.config.section import Section, named
-from promptlearn.config.tuning import LoraConfig, SamplerConfig, TuningConfig
+from promptlearn.config.tuning import LoraConfig, RankingConfig, SamplerConfig, TuningConfig
 
 __all__ = [
     "COMMAND",
@@ -57,6 +57,7 @@ __all__ = [
     "ProcessLimitsConfig",
     "ProgramConfig",
     "PromptConfig",
+    "RankingConfig",
     "ReviewsConfig",
     "RoleBudgetConfig",
     "RoleBudgetsConfig",

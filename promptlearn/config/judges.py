@@ -35,8 +35,8 @@ class ScoringConfig(Section):
     all_pass: bool = False
     """No partial credit: 1 where every judge that counts passes, 0 elsewhere; without it the weighted mean."""
     criteria: str | None = None
-    """What makes one answer better than another, for `judge compare`; by default that it answers what was asked, is
-    true, and is no longer than needed."""
+    """What makes one answer better than another, for `judge compare` and `tuning.ranking`; by default that it answers
+    what was asked, is true, and is no longer than needed."""
     noise_rows: int = Field(8, ge=0)
     """Where a prompt seems proven and a judge is a language model, so many answers are judged again, to see how far the
     judge's mood alone moves a mean score: a smaller difference is no improvement. 0 is never."""

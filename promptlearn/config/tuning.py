@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from promptlearn.config.section import Section
+from promptlearn.config.section import Section, switched
 
 
 class LoraConfig(Section):
@@ -30,6 +30,19 @@ class SamplerConfig(Section):
     """What the server calls the weights; by default as `base` says, or the only model that it has."""
     api_key_env: str | None = None
     """The environment variable that holds the server's key."""
+
+
+class RankingConfig(Section):
+    """The answers of a group against each other, in one call."""
+
+    criteria: str | None = None
+    """What makes one answer better than another; by default `scoring.criteria`, or that it answers what was asked, is
+    true, and is no longer than needed."""
+    weight: float = Field(0.3, gt=0, le=1)
+    """Reward = (1 - weight) · the judges' score + weight · place, which is 1 for the best answer of the group and 0 for
+    the worst. Below 0.5 what passes judges that say pass or fail is always ahead of what does not."""
+    model: Literal["judge", "meta"] = "judge"
+    """Who ranks: `models.judge` or `models.meta`."""
 
 
 class TuningConfig(Section):
@@ -66,6 +79,9 @@ class TuningConfig(Section):
     """Ratios above 1 + clip_high are clipped; by default 0.2, dapo 0.28, gspo 4e-4."""
     advantage: Literal["group_norm", "centre", "leave_one_out", "batch_std"] = "group_norm"
     """What a sample's reward is compared with."""
+    ranking: Annotated[RankingConfig | None, BeforeValidator(lambda value: switched(value))] = None
+    """Rank each group's answers too, so that a group that is all right or all wrong still teaches; validation is read
+    without. `true`, or an object."""
     kl_coef: float = Field(0.0, ge=0)
     """Weight of the divergence from the base model; 0 lets the policy go where the reward is."""
     max_staleness: int = Field(0, ge=0, le=64)
@@ -89,6 +105,10 @@ class TuningConfig(Section):
         if self.method == "rejection_sft" and (self.loss, self.advantage) != ("importance_sampling", "group_norm"):
             raise ValueError(
                 "method rejection_sft learns by cross-entropy and compares no samples; leave out loss and advantage"
+            )
+        if self.method == "rejection_sft" and self.ranking is not None:
+            raise ValueError(
+                "method rejection_sft learns what every judge passes, and a ranking passes none; leave it out"
             )
         unclipped = self.loss in ("importance_sampling", "cispo")
         if unclipped and (self.clip_low is not None or self.clip_high is not None):

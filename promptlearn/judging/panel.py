@@ -126,6 +126,11 @@ class Panel:
             return float(all(passed for member, passed in passes if member.counts))
         return math.fsum(member.weight * score for member, score in counted) / total
 
+    def vetoed(self, verdicts: Sequence[Verdict]) -> bool:
+        """Whether a judge with a veto, of those that steer, was asked and did not pass."""
+        vetoes = {member.judge.name for member in self.members if member.veto and not member.gold}
+        return any(one.name in vetoes and one.score is not None and not has_passed(one) for one in verdicts)
+
     async def _judge(
         self,
         members: Sequence[Member],

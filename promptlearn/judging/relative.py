@@ -35,7 +35,8 @@ MOST = len(ascii_uppercase)
 _MAX_WORDS = 600
 _NOTE = re.compile(r"\W*(?:answer\s+)?(?P<name>[A-Z])\W*?[:|)-]\s*(?P<words>.*\w.*)", re.IGNORECASE)
 _NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
-_CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
+CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
+"""What makes an answer better, where nobody says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class RelativeJudge:
     def __init__(
         self,
         model: Model,
-        criteria: str = _CRITERIA,
+        criteria: str = CRITERIA,
         *,
         name: str = "ranking",
         file: MetaPromptFile | None = None,

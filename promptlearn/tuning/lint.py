@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from promptlearn.config import JudgeConfig, TuningConfig
 from promptlearn.job import Job, JudgeSpec
-from promptlearn.judging import Contains, JsonSchema, Regex
+from promptlearn.judging import Contains, JsonSchema, Regex, judge_needs_model
+from promptlearn.records import Role, Split
 from promptlearn.tuning.stream import Group
 
 SLOWEST, FASTEST = 1e-5, 1e-3
@@ -18,13 +19,15 @@ Regret", Thinking Machines 2025); models under a billion parameters want the upp
 for a width of 576)."""
 FEWEST = 4
 """Samples per group: with fewer, a group mean is mostly chance (huggingface/trl#2872)."""
+HALF = 0.5
+"""Weight of a ranking from which on it may outweigh judges that say pass or fail."""
 SURFACE = ("contains", "regex", "json_schema")
 """Judges that look at the surface of an answer."""
 
 
 def lint(job: Job, tuning: TuningConfig) -> tuple[str, ...]:
     """Warnings about a set-up, before anything is sampled."""
-    return (*_rate(tuning), *_group(tuning), *_reward(job), *_budget(job, tuning))
+    return (*_rate(tuning), *_group(tuning), *_reward(job), *_ranking(job, tuning), *_budget(job, tuning))
 
 
 def lint_base(groups: Sequence[Group]) -> tuple[str, ...]:
@@ -73,10 +76,37 @@ def _reward(job: Job) -> Iterator[str]:
         )
 
 
-def planned_calls(job: Job, tuning: TuningConfig) -> int:
-    """Task calls of a run that takes all its steps: samples, and readings of validation."""
-    readings = 1 + -(-tuning.steps // tuning.validate_every)
-    return tuning.steps * tuning.groups * tuning.group + readings * _validation_rows(job, tuning)
+def _ranking(job: Job, tuning: TuningConfig) -> Iterator[str]:
+    ranking = tuning.ranking
+    if ranking is None:
+        return
+    if ranking.weight >= HALF:
+        yield (
+            f"tuning.ranking.weight = {ranking.weight:g}: an answer that no judge passes may earn as much as one that "
+            f"all pass, if it ranks high; below {HALF:g} judges that say pass or fail come first"
+        )
+    if job.models()[ranking.model].identity == job.task.identity:
+        role = ranking.model
+        yield f"the policy's own base ranks its answers: it will learn what flatters itself; name another models.{role}"
+
+
+def planned_calls(job: Job, tuning: TuningConfig) -> dict[Role, int]:
+    """Calls of a run that takes all its steps, at most (a reply that can not be read is asked for once more): samples
+    and readings of validation, their judgements, and a ranking of each group.
+    """
+    samples, rankings = tuning.steps * tuning.groups * tuning.group, tuning.steps * tuning.groups
+    read = (1 + -(-tuning.steps // tuning.validate_every)) * _validation_rows(job, tuning)
+    judged = _llm_judges(job, "train") * samples + _llm_judges(job, "validation") * read
+    calls: dict[Role, int] = {"task": samples + read, "judge": judged, "meta": 0}
+    if tuning.ranking is not None:
+        calls[tuning.ranking.model] += rankings
+    return calls
+
+
+def _llm_judges(job: Job, split: Split) -> int:
+    """How many judges of rows of this split are language models."""
+    asked = [spec.judge for spec in job.judges if not (spec.gold and split == "train")]
+    return sum(isinstance(judge, JudgeConfig) and judge_needs_model(judge.use) for judge in asked)
 
 
 def _validation_rows(job: Job, tuning: TuningConfig) -> int:
@@ -84,14 +114,15 @@ def _validation_rows(job: Job, tuning: TuningConfig) -> int:
 
 
 def _budget(job: Job, tuning: TuningConfig) -> Iterator[str]:
-    calls = planned_calls(job, tuning)
-    for key in ("task_calls", "calls"):
+    planned = planned_calls(job, tuning)
+    needed = {"task_calls": planned["task"], "judge_calls": planned["judge"], "meta_calls": planned["meta"]}
+    for key, calls in (needed | {"calls": sum(planned.values())}).items():
         cap = getattr(job.budget, key)
         if cap is not None and cap < calls:
             yield (
                 f"budget.{key} = {cap} ends training before its {tuning.steps} steps, which take up to {calls} calls "
                 f"({tuning.groups} × {tuning.group} samples per step, {_validation_rows(job, tuning)} validation rows "
-                "per reading)"
+                f"per reading{', one ranking per group' if tuning.ranking else ''})"
             )
             return
 

@@ -10,27 +10,24 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from promptlearn.config import TuningConfig
-from promptlearn.errors import PromptlearnError, TooManyErrors
+from promptlearn.errors import PromptlearnError
 from promptlearn.ledger import Ledger
 from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
 from promptlearn.tuning.advantages import Credited, credit
 from promptlearn.tuning.base import Adam, Backend, Loss, LossName, StepReport, TrainSample
 from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.failures import check_failures, check_rankings
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
 from promptlearn.tuning.progress import Drawn, Progress
 from promptlearn.tuning.rejection import keep_passed
 from promptlearn.tuning.stream import Ask, Draw, Group, Source, Stream
 from promptlearn.tuning.validation import Readings
-
-ENOUGH_TO_TELL = 10
-"""Samples before which no share of failures is read into anything."""
 
 
 class Diary(Protocol):
@@ -127,6 +124,7 @@ class Trainer:
         self._mid_step = True
         wait = time.monotonic() - started
         check_failures(groups, self.plan.max_error_share)
+        check_rankings(groups, self.plan.max_error_share, self.progress)
         if step == 0:
             await self.diary.base(groups)
         credited = self._credited(step, groups)
@@ -205,15 +203,3 @@ class Trainer:
     def _staleness(self, groups: Sequence[Group]) -> int:
         versions = [sample.policy_version for group in groups for sample in group.draw.samples]
         return self.backend.learner.version - min(versions)
-
-
-def check_failures(groups: Sequence[Group], share: float) -> None:
-    """Raise TooManyErrors where more than `share` of a step's samples have no reward."""
-    rewards = [reward for group in groups for reward in group.rewards]
-    failed = [reward.error for reward in rewards if reward.value is None]
-    if len(failed) > share * max(len(rewards), ENOUGH_TO_TELL):
-        words, count = Counter(failed).most_common(1)[0]
-        raise TooManyErrors(
-            f"{len(failed)} of {len(rewards)} samples of a step have no reward, more than search.max_error_share = "
-            f"{share:g}; most often ({count}): {words}; mend that and run the same command again"
-        )

@@ -39,6 +39,10 @@ class Progress:
     """What earlier stretches spent up to `step`, by role; what came after it is done again."""
     charged: dict[Role, Charge] = field(default_factory=dict)
     """The same as caps count it, the journal's replies included."""
+    rankings: int = 0
+    """Groups whose answers were to be ranked, in steps that have ended."""
+    failed_rankings: int = 0
+    """Those of them that nobody could rank."""
     ahead: list[list[Drawn]] = field(default_factory=list)
     """Batches that were drawn beforehand: their policy is gone, so they could not be drawn again."""
 
@@ -81,11 +85,13 @@ class Progress:
             "gpu_s": self.gpu_s,
             "paid": {role: asdict(usage) for role, usage in self.paid.items()},
             "charged": {role: asdict(charge) for role, charge in self.charged.items()},
+            "rankings": [self.rankings, self.failed_rankings],
             "ahead": [[asdict(drawn) for drawn in batch] for batch in self.ahead],
         }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Json]) -> Progress:
+        rankings, failed = content.get("rankings", (0, 0))
         return cls(
             step=content["step"],
             readings=[TuningValidation(**reading) for reading in content["readings"]],
@@ -93,6 +99,8 @@ class Progress:
             gpu_s=content["gpu_s"],
             paid={role: Usage(**usage) for role, usage in content["paid"].items()},
             charged={role: Charge(**charge) for role, charge in content["charged"].items()},
+            rankings=rankings,
+            failed_rankings=failed,
             ahead=[[_drawn(group) for group in batch] for batch in content["ahead"]],
         )
 

@@ -21,12 +21,16 @@ class Reward:
     value: float | None
     """0 to 1; None: not judged, and `error` says why."""
     parts: Mapping[str, float | None] = field(default_factory=dict)
-    """Judge → its score; gold judges, which are in no reward, are among them."""
+    """Judge → its score; gold judges, which are in no reward, are among them. `ranking`: the answer's place."""
     feedback: str = ""
     """The judges' words."""
     error: str = ""
     passed: bool | None = None
     """Whether every judge that counts passes it; None: not judged."""
+    vetoed: bool = False
+    """A judge with a veto did not pass it."""
+    unranked: bool = False
+    """The judges gave it a score, and the ranking of its group failed."""
 
 
 class Rewards:
@@ -55,6 +59,7 @@ class Rewards:
             "\n".join(map(_words, verdicts)),
             row.trouble or "",
             None if strict is None else strict == 1.0,
+            vetoed=self._panel.vetoed(verdicts),
         )
 
 

@@ -23,10 +23,7 @@ from promptlearn.config import SamplerConfig, TuningConfig
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
 from promptlearn.job import Job, beat, note_end, versions
 from promptlearn.ledger import Ledger
-from promptlearn.limits import Limits
-from promptlearn.metered import MeteredModel
 from promptlearn.models.base import Sampling
-from promptlearn.models.batch import BatchModel
 from promptlearn.records import ROLES, Example, Split, fingerprint
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
@@ -37,12 +34,13 @@ from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.diary import StoreDiary
 from promptlearn.tuning.engines import check_engine, require_trl
 from promptlearn.tuning.export import write_gguf
+from promptlearn.tuning.judges import Judges
 from promptlearn.tuning.lint import lint
 from promptlearn.tuning.loop import Plan, Trainer
 from promptlearn.tuning.order import batch_of, draw_seed
 from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.ranking import check_ranking, described
 from promptlearn.tuning.result import TuneResult
-from promptlearn.tuning.rewards import Rewards
 from promptlearn.tuning.sampling import chosen_sampler
 from promptlearn.tuning.stream import Ask, Source
 from promptlearn.tuning.validation import Readings, gold_warnings
@@ -147,6 +145,7 @@ def check(job: Job, tuning: TuningConfig) -> None:
     if job.program is not None:
         raise ConfigError("`program` answers here, and a command has no weights to train; leave it out")
     check_engine(tuning)
+    check_ranking(job, tuning)
     if tuning.gpu_usd_per_hour and job.budget.usd is not None:
         raise ConfigError(
             "budget.usd caps calls, and nobody knows beforehand how long the device will work; cap budget.minutes, or "
@@ -182,8 +181,9 @@ def open_weights(job: Job, tuning: TuningConfig) -> Weights:
 
 def tuning_digest(job: Job, tuning: TuningConfig, weights: Weights) -> str:
     """What makes two training runs the same."""
-    settings = tuning.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    return TUNING + fingerprint([job.digest(), settings, [weights.model_hash, weights.tokenizer.hash]])
+    settings = tuning.model_dump(mode="json", exclude=WITHOUT_EFFECT | {"ranking"})
+    own = [weights.model_hash, weights.tokenizer.hash]
+    return TUNING + fingerprint([job.digest(), settings, own, *described(job, tuning)])
 
 
 def find_result(job: Job, digest: str) -> TuneResult | None:
@@ -234,18 +234,17 @@ class _Training:
         diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
-        judge = self._judge_model(ledger)
+        judges = Judges(self._job, tuning, ledger, self._log, self._steering, self._slots)
         following = asyncio.create_task(self._steering.follow(self._log, ledger, lambda: self._slots.taken))
         try:
-            stop_reason = await self._trainer(judge, ledger, checkpoints, progress, diary).run()
+            stop_reason = await self._trainer(judges, ledger, checkpoints, progress, diary).run()
         except BudgetSpent as error:
             if progress.best is None:
                 raise
             stop_reason = str(error)
         finally:
             following.cancel()
-            if judge is not None:
-                await judge.close()
+            await judges.close()
         return await self._result(progress, ledger, checkpoints, diary, stop_reason)
 
     def _found(self, checkpoints: Checkpoints) -> Progress | None:
@@ -262,15 +261,15 @@ class _Training:
 
     def _trainer(
         self,
-        judge: MeteredModel | None,
+        judges: Judges,
         ledger: Ledger,
         checkpoints: Checkpoints,
         progress: Progress,
         diary: StoreDiary,
     ) -> Trainer | TrlTrainer:
-        plan, training = self._plan(), self._source("train", judge, ledger)
+        plan, training = self._plan(), self._source("train", judges, ledger)
         readings = Readings(
-            self._source("validation", judge, ledger),
+            self._source("validation", judges, ledger),
             plan.validation,
             self._tuning.queue,
             progress,
@@ -356,28 +355,16 @@ class _Training:
     def _gold_judges(self) -> list[str]:
         return [member.judge.name for member in self._job.panel(self._job.judge).members if member.gold]
 
-    def _judge_model(self, ledger: Ledger) -> MeteredModel | None:
-        job = self._job
-        if job.judge is None:
-            return None
-        if isinstance(job.judge, BatchModel):
-            job.judge.attach(job.store.batches, lambda done: self._log.show("batch", **asdict(done)), self._stopping)
-        return MeteredModel(
-            job.judge,
-            "judge",
-            job.store.journal,
+    def _source(self, split: Split, judges: Judges, ledger: Ledger) -> Source:
+        return Source(
+            self._weights.sampler,
+            self._weights.tokenizer,
+            judges.rewards(split),
             ledger,
-            self._slots,
-            stopping=self._stopping,
-            limits=job.limits.get("judge", Limits()),
-            notice=lambda text: self._log.show("waiting", message=text),
-            admitted=self._steering.admitted,
+            self._stopping,
+            self._steering.admitted,
+            judges.ranking if split == "train" else None,
         )
-
-    def _source(self, split: Split, judge: MeteredModel | None, ledger: Ledger) -> Source:
-        rewards = Rewards(self._job.panel(judge), self._job.prompt.digest, split)
-        admitted = self._steering.admitted
-        return Source(self._weights.sampler, self._weights.tokenizer, rewards, ledger, self._stopping, admitted)
 
 
 def _copied(source: Path, target: Path) -> Path:

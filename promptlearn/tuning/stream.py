@@ -2,8 +2,9 @@
 
 Batches are drawn one after the other, each as soon as it is allowed: the loop allows batch b once the policy is there
 that is to draw it. So a batch always comes from the same policy version, however slow judges and sampler are
-(invariant 8), and staleness is paced, never repaired by throwing samples away. A judgement begins when its sample ends;
-at most `queue` groups wait for verdicts before another one is drawn. Knows no loss and no learner.
+(invariant 8), and staleness is paced, never repaired by throwing samples away. A judgement begins when its sample ends,
+a ranking when the last judgement of its group does; at most `queue` groups wait for verdicts before another one is
+drawn. Knows no loss and no learner.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from promptlearn.ledger import Charge, Ledger
 from promptlearn.models.base import Sampling
 from promptlearn.records import Example, Usage
 from promptlearn.tuning.base import Sample, Sampler, Tokenizer
+from promptlearn.tuning.ranking import Ranking
 from promptlearn.tuning.rewards import Reward, Rewards
 
 
@@ -77,14 +79,16 @@ class Source:
         ledger: Ledger,
         stopping: Callable[[], bool] = lambda: False,
         admitted: Callable[[], Awaitable[None]] = at_once,
+        ranking: Ranking | None = None,
     ) -> None:
-        """`admitted` returns when samples may be drawn: at a pause, when it is over."""
+        """`admitted` returns when samples may be drawn: at a pause, when it is over. `ranking` has a say in rewards."""
         self._sampler = sampler
         self._tokenizer = tokenizer
         self._rewards = rewards
         self._ledger = ledger
         self._stopping = stopping
         self._admitted = admitted
+        self._ranking = ranking
 
     async def draw(self, ask: Ask, count: int, heard: Callable[[Sample], None]) -> Draw:
         """`count` samples; `heard` is told of each when it ends. Raises BudgetSpent and Interrupted beforehand."""
@@ -114,6 +118,14 @@ class Source:
 
     async def judge(self, ask: Ask, sample: Sample) -> Reward:
         return await self._rewards.judge(ask.example, self.text(sample), sample.finish_reason)
+
+    async def rewarded(self, draw: Draw, rewards: Sequence[Reward]) -> Group:
+        """The group, once each of its samples is judged; here its answers are set against each other."""
+        if self._ranking is not None:
+            outputs = [self.text(sample) for sample in draw.samples]
+            version = min(sample.policy_version for sample in draw.samples)
+            rewards = await self._ranking.combine(draw.ask.example, outputs, rewards, version)
+        return Group(draw, tuple(rewards))
 
     def text(self, sample: Sample) -> str:
         return self._tokenizer.text(sample.token_ids)
@@ -146,6 +158,7 @@ class Stream:
         self._changed = asyncio.Event()
         self._batches: dict[int, asyncio.Future[list[Draw]]] = {}
         self._judgements: defaultdict[int, list[Judging]] = defaultdict(list)
+        self._groups: defaultdict[int, list[asyncio.Task[Group]]] = defaultdict(list)
         self._producer: asyncio.Task[None] | None = None
         self._first, self._known = first, known
 
@@ -155,20 +168,22 @@ class Stream:
                 judging = self._judging(number)
                 for sample in draw.samples:
                     self._judge(judging, draw.ask, sample)
+                self._reward(number, draw, judging)
             self._batch(number).set_result(list(draws))
         self._producer = asyncio.create_task(self._produce(self._last + 1))
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Draw nothing more; judgements under way end, because they are paid for, unless the caller is cancelled."""
-        tasks = [task for batch in self._judgements.values() for judging in batch for task in judging.values()]
+        """Draw nothing more; what is under way is judged, because it is paid for, unless the caller is cancelled."""
         if self._producer is not None:
             self._producer.cancel()
             await asyncio.gather(self._producer, return_exceptions=True)
+        groups = [task for batch in self._groups.values() for task in batch]
+        tasks = [task for batch in self._judgements.values() for judging in batch for task in judging.values()]
         if isinstance(error, asyncio.CancelledError):
-            for task in tasks:
+            for task in (*groups, *tasks):
                 task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*groups, *tasks, return_exceptions=True)
 
     def allow(self, number: int) -> None:
         """Let batches up to this one be drawn with the policy that is published now."""
@@ -181,14 +196,11 @@ class Stream:
 
     async def judged(self, number: int) -> list[Group]:
         """The groups of a batch with their rewards, forgotten with that. Raises what stopped drawing or judging."""
-        draws = await self.drawn(number)
-        batch = self._judgements[number]
-        await asyncio.gather(*(task for judging in batch for task in judging.values()), return_exceptions=True)
-        groups = [
-            Group(draw, tuple(judging[sample.index].result() for sample in draw.samples))
-            for draw, judging in zip(draws, batch, strict=True)
-        ]
-        del self._judgements[number], self._batches[number]
+        await self.drawn(number)
+        tasks = self._groups[number]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        groups = [task.result() for task in tasks]
+        del self._groups[number], self._judgements[number], self._batches[number]
         return groups
 
     def ahead(self) -> list[list[Draw]]:
@@ -213,10 +225,12 @@ class Stream:
         await self._room.acquire()
         judging = self._judging(number)
         try:
-            return await self._source.draw(ask, self._group, lambda sample: self._judge(judging, ask, sample))
-        finally:
-            ended = asyncio.gather(*judging.values(), return_exceptions=True)
-            ended.add_done_callback(lambda _: self._room.release())
+            draw = await self._source.draw(ask, self._group, lambda sample: self._judge(judging, ask, sample))
+        except BaseException:
+            asyncio.gather(*judging.values(), return_exceptions=True).add_done_callback(lambda _: self._room.release())
+            raise
+        self._reward(number, draw, judging).add_done_callback(lambda _: self._room.release())
+        return draw
 
     def _judging(self, number: int) -> Judging:
         judging: Judging = {}
@@ -225,6 +239,14 @@ class Stream:
 
     def _judge(self, judging: Judging, ask: Ask, sample: Sample) -> None:
         judging[sample.index] = asyncio.create_task(self._source.judge(ask, sample))
+
+    def _reward(self, number: int, draw: Draw, judging: Judging) -> asyncio.Task[Group]:
+        self._groups[number].append(task := asyncio.create_task(self._rewarded(draw, judging)))
+        return task
+
+    async def _rewarded(self, draw: Draw, judging: Judging) -> Group:
+        await asyncio.gather(*judging.values(), return_exceptions=True)
+        return await self._source.rewarded(draw, [judging[sample.index].result() for sample in draw.samples])
 
     def _batch(self, number: int) -> asyncio.Future[list[Draw]]:
         return self._batches.setdefault(number, asyncio.get_running_loop().create_future())

@@ -13,7 +13,6 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,7 +25,8 @@ from promptlearn.records import Example, Message, Usage
 from promptlearn.store.tuning_rows import TuningStep
 from promptlearn.tuning.advantages import SPREAD, Credited
 from promptlearn.tuning.base import CLIPS, Adam, Sample
-from promptlearn.tuning.loop import Diary, Plan, check_failures
+from promptlearn.tuning.failures import check_failures, check_rankings
+from promptlearn.tuning.loop import Diary, Plan
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
 from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.stream import Draw, Group, Source
@@ -161,11 +161,14 @@ class TrlTrainer:
         reservation, self._reservation = self._reservation, None
         assert reservation is not None
         self.ledger.settle(reservation, sum((draw.usage for draw in draws), Usage()))
-        judging = (self.training.judge(draw.ask, one) for draw in draws for one in draw.samples)
-        rewards = iter(await asyncio.gather(*judging))
-        groups = [Group(draw, tuple(islice(rewards, len(draw.samples)))) for draw in draws]
+        groups = await asyncio.gather(*map(self._rewarded, draws))
         check_failures(groups, self.plan.max_error_share)
+        check_rankings(groups, self.plan.max_error_share, self.progress)
         return groups
+
+    async def _rewarded(self, draw: Draw) -> Group:
+        rewards = await asyncio.gather(*(self.training.judge(draw.ask, sample) for sample in draw.samples))
+        return await self.training.rewarded(draw, rewards)
 
     def _samples(self, completions: Sequence[Sequence[int]]) -> Sequence[Sample]:
         """Without log-probabilities, which TRL keeps to itself."""

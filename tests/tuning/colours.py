@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +14,7 @@ from promptlearn.judging import Judge, LabelSet
 from promptlearn.ledger import Budget
 from promptlearn.models.base import Model, Sampling
 from promptlearn.models.scripted import ScriptedModel
-from promptlearn.records import Prompt
+from promptlearn.records import Message, Prompt
 from promptlearn.store import Store
 
 COLOURS = {"sky": "blue", "grass": "green", "rose": "red", "sea": "blue", "leaf": "green", "blood": "red"}
@@ -44,6 +46,26 @@ def colour_job(store: Store, judges: Sequence[Judge] = (), judge: Model | None =
         "budget": Budget(),
     }
     return Job(**fields | more)
+
+
+def answers_shown(messages: Sequence[Message]) -> dict[str, str]:
+    """Name → answer in a call that ranks, with `input` and `expected` among them."""
+    fenced = r"<<<DATA (\w+) (\w+)>>>\n(.*?)\n<<<END \1 \2>>>"
+    return {name: text for name, _, text in re.findall(fenced, messages[-1].content, re.DOTALL)}
+
+
+def right_first(messages: Sequence[Message]) -> str:
+    """A ranking with the right colour before all others, and the others equal."""
+    shown = answers_shown(messages)
+    names = sorted(shown.keys() - {"input", "expected"})
+    tiers = [[name for name in names if (shown[name] == shown["expected"]) == right] for right in (True, False)]
+    notes = "\n".join(f"{name}: it says {shown[name] or 'nothing'}" for name in names)
+    return json.dumps({"notes": notes, "ranking": " > ".join(" = ".join(tier) for tier in tiers if tier)})
+
+
+def ranker(**more: Any) -> ScriptedModel:
+    """Ranks by who says the right colour."""
+    return ScriptedModel(right_first, identity="scripted/right-first", **more)
 
 
 def colour_tuning(**more: Any) -> TuningConfig:

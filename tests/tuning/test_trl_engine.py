@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from colours import colour_job, colour_tuning
 from test_tune_loop import SlowJudge, steps_in
+from test_tune_ranking import Failing
 
 from promptlearn.config import SearchConfig, TuningConfig
 from promptlearn.errors import ConfigError, Interrupted, TooManyErrors
 from promptlearn.judging import LabelSet
 from promptlearn.ledger import Budget
+from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example, Failure, Rollout, Verdict
 from promptlearn.report import tuning, tuning_samples
 from promptlearn.runlog import Event
@@ -136,3 +138,27 @@ async def test_judges_that_fail_too_often_stop_trl(store: Store, base: Path) -> 
     trained = {example.id for example in colour_job(store).dataset.train}
     with pytest.raises(TooManyErrors, match="out of order"):
         await train(colour_job(store, [Broken()]), trl_tuning(base))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.filterwarnings("ignore")  # of trl and what it imports
+async def test_trl_ranks_groups_and_learns_nothing_where_that_fails(store: Store, base: Path) -> None:
+    """Invariant 4: a group that could not be ranked has no reward at all, and TRL's gradient stays a number."""
+    model = ScriptedModel(Failing(lambda shown: shown["expected"] == "green"), identity="scripted/failing")
+    tolerant = SearchConfig(seed=3, max_error_share=0.9)
+    result = await train(colour_job(store, judge=model, search=tolerant), trl_tuning(base, ranking=True))
+    report = tuning(store, result.run_id)
+    assert result.stop_reason == "steps"
+    samples = [one for step in report.steps for one in tuning_samples(store, result.run_id, step.step)]
+    failed = [sample for sample in samples if sample.reward is None]
+    assert failed
+    assert all(sample.error.startswith("ranking: unparseable") for sample in failed)
+    for sample in samples:
+        score, place = sample.parts["label_set"], sample.parts["ranking"]
+        if place is None:
+            assert sample in failed
+        else:
+            assert sample.reward == pytest.approx(0.7 * (score or 0.0) + 0.3 * place)
+    assert all(step.grad_norm is not None and step.grad_norm == step.grad_norm for step in report.steps)
+    assert result.usage["judge"].calls == len(model.calls)

@@ -72,6 +72,20 @@ def test_a_dry_run_counts_and_warns_and_loads_nothing(command: Command, tmp_path
     assert "warning: tuning.group = 2" in " ".join(err.split())
 
 
+def test_a_dry_run_counts_rankings(command: Command, tmp_path: Path) -> None:
+    project(tmp_path, steps=10, groups=2, group=4, ranking=True)
+    code, _, err = command("run", "--dry-run")
+    assert (code, err) == (2, "promptlearn: tuning.ranking asks models.judge, and there is none; name that model\n")
+    (tmp_path / "judge.yaml").write_text("default: never asked either\n", encoding="utf-8")
+    judge = ("--set", "models.judge=scripted/judge.yaml")
+    code, out, _ = command("run", "--dry-run", "--json", *judge)
+    document = json.loads(out)
+    assert (code, document["task_calls"], document["judge_calls"], document["meta_calls"]) == (0, 251, 20, 0)
+    _, out, _ = command("run", "--dry-run", *judge)
+    calls = "251 task calls and 20 judge calls (20 of models.judge for rankings)"
+    assert out == f"10 steps of 2 × 4 samples: up to {calls}\n"
+
+
 def test_a_model_without_weights_is_one_line(command: Command, tmp_path: Path) -> None:
     project(tmp_path)
     code, _, err = command("run", "--quiet")

@@ -70,7 +70,7 @@ def test_a_policy_that_judges_itself(store: Store) -> None:
 
 def test_a_budget_that_ends_training_early(store: Store) -> None:
     settings = TuningConfig(steps=10, groups=2, group=5, validate_every=4)
-    assert planned_calls(colour_job(store), settings) == 10 * 10 + 4 * 6
+    assert planned_calls(colour_job(store), settings) == {"task": 10 * 10 + 4 * 6, "judge": 0, "meta": 0}
     assert lint(colour_job(store, budget=Budget(task_calls=124)), settings) == ()
     [said] = lint(colour_job(store, budget=Budget(task_calls=123)), settings)
     assert "budget.task_calls = 123 ends training" in said

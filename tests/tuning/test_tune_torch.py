@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from colours import colour_job, colour_tuning
+from colours import LABELS, colour_job, colour_tuning, ranker
 
+from promptlearn.config import RankingConfig, SearchConfig
 from promptlearn.errors import Interrupted
-from promptlearn.report import tuning
+from promptlearn.judging import LabelSet
+from promptlearn.records import Example, Rollout, Verdict
+from promptlearn.report import tuning, tuning_samples
 from promptlearn.runlog import Event
 from promptlearn.store import Store, open_store
 from promptlearn.tuning.run import train
@@ -56,3 +59,28 @@ async def test_a_resumed_run_equals_the_uninterrupted_one(store: Store, tmp_path
     assert last.validation == expected.validation
     weights = "adapter_model.safetensors"
     assert (last.adapter / weights).read_bytes() == (expected.adapter / weights).read_bytes()
+
+
+async def test_a_ranking_teaches_where_judges_have_one_word_for_all(tmp_path: Path) -> None:
+    """Invariant 8: the adapter is the same at any concurrency."""
+
+    class Blind(LabelSet):
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            return Verdict(self.name, rollout.id, score=0.0, passed=False)
+
+    settings = SETTINGS.model_copy(update={"ranking": RankingConfig(weight=0.5), "validate_every": 8})
+    tables = []
+    for concurrency in (1, 8):
+        backend = tiny_backend()
+        with open_store(tmp_path / f"{concurrency}.db") as store:
+            search = SearchConfig(seed=3, concurrency=concurrency)
+            job = colour_job(store, [Blind(LABELS)], ranker(latency=0.001 * concurrency), search=search)
+            result = await train(job, settings, backend)
+            best = [
+                sum(sample.parts["ranking"] == 1.0 for sample in tuning_samples(store, result.run_id, step))
+                for step in range(1, result.steps + 1)
+            ]
+        assert sum(best[-2:]) > sum(best[:2]) + 20
+        backend.learner.save_adapter(tmp_path / str(concurrency))
+        tables.append((tmp_path / str(concurrency) / "adapter_model.safetensors").read_bytes())
+    assert tables[0] == tables[1]

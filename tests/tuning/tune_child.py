@@ -1,4 +1,4 @@
-"""Training as a process of its own, to be killed: `python tune_child.py FOLDER toy|tiny`; prints the result as JSON."""
+"""Training as a process of its own, to be killed: `python tune_child.py FOLDER toy|tiny|ranked`; prints its result."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from colours import colour_job, colour_tuning
+from colours import colour_job, colour_tuning, ranker
 from toy_policy import toy_backend
 
 from promptlearn.store import open_store
@@ -18,7 +18,7 @@ STEPS = 12
 
 
 def backend_of(kind: str) -> Backend:
-    if kind == "toy":
+    if kind != "tiny":
         return toy_backend(lambda: 0.002)
     from tiny_torch import tiny_backend
 
@@ -26,10 +26,11 @@ def backend_of(kind: str) -> Backend:
 
 
 async def main(folder: Path, kind: str) -> None:
-    rate = 3.0 if kind == "toy" else 0.01
-    settings = colour_tuning(steps=STEPS, max_staleness=1, checkpoint_every=2, learning_rate=rate)
+    rate, ranking = 0.01 if kind == "tiny" else 3.0, kind == "ranked"
+    settings = colour_tuning(steps=STEPS, max_staleness=1, checkpoint_every=2, learning_rate=rate, ranking=ranking)
     with open_store(folder / "store.db") as store:
-        result = await train(colour_job(store), settings, backend_of(kind))
+        job = colour_job(store, judge=ranker(latency=0.02) if ranking else None)
+        result = await train(job, settings, backend_of(kind))
     print(json.dumps(result.to_json()))
 
 
