@@ -57,6 +57,9 @@ class TuningConfig(Section):
     not do."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where the weights live; the best that is there by default."""
+    threads: int | None = Field(None, ge=1)
+    """Of torch on the CPU; by default as many as torch takes, and one on two processors: two take as long there, and
+    leave nothing for anything else."""
     steps: int = Field(40, ge=1)
     """Optimizer steps at most."""
     groups: int = Field(4, ge=1)
@@ -95,6 +98,9 @@ class TuningConfig(Section):
     """The first so many rows of the validation split; by default all."""
     patience: int = Field(3, ge=1)
     """Stop after so many readings in a row that are no better than the best."""
+    flat_steps: int | None = Field(5, ge=1)
+    """Stop after so many steps in a row in which no group had any spread, so that there was nothing to learn from;
+    null goes on."""
     checkpoint_every: int = Field(5, ge=1)
     """Steps between two checkpoints; a killed run goes on from the last, and repeats what came after it exactly."""
     gpu_usd_per_hour: float | None = Field(None, ge=0)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import importlib.util
-import os
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,7 @@ from promptlearn.errors import ConfigError, SystemicError
 from promptlearn.models.base import ModelBase, Price, Reply, Sampling
 from promptlearn.models.hub import file_digest
 from promptlearn.models.openai import ChatModel
-from promptlearn.models.openmp import sleeping_threads
+from promptlearn.models.threads import BRIEFLY, cores, sleeping_threads
 from promptlearn.records import Json, Message
 
 TIMEOUT = 600.0
@@ -43,8 +42,7 @@ _PROMPT_CACHE_MB = 256
 
 def calls_at_once(sampling: Sampling, slots: int) -> int:
     """How many calls of one role llama.cpp works on at a time, on this machine's processors."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(slots, cores // 2 if sampling.max_tokens <= SHORT_ANSWER else cores))
+    return max(1, min(slots, cores() // 2 if sampling.max_tokens <= SHORT_ANSWER else cores()))
 
 
 class LocalModel(ModelBase):
@@ -210,7 +208,7 @@ def _stop_all() -> None:
 
 def _launch(weights: Weights, need: Need) -> Running:
     """Start a server on a free loopback port, silent, and closed to everybody without the key of this process."""
-    with sleeping_threads():
+    with sleeping_threads(BRIEFLY):
         import xllamacpp
     key = secrets.token_urlsafe(24)
     params = xllamacpp.CommonParams()

@@ -79,7 +79,8 @@ class Trainer:
     """A step's samples are taken and it has not ended: no moment for a checkpoint."""
 
     async def run(self) -> str:
-        """Train until the steps are done (`steps`) or validation no longer improves (`patience`).
+        """Train until the steps are done (`steps`), validation no longer improves (`patience`), or there is nothing to
+        learn from (`no spread`).
 
         Raises BudgetSpent and Interrupted, and whatever else stops the run; steps that ended are in a checkpoint then.
         """
@@ -103,8 +104,8 @@ class Trainer:
                         saved = await self._save(stream)
                     if progress.idle >= tuning.patience:
                         return "patience"
-                    if progress.step == tuning.steps:
-                        return "steps"
+                    if (why := progress.over(tuning)) is not None:
+                        return why
                     self.training.look()
                     await self._step(stream)
             except PromptlearnError:
@@ -114,7 +115,7 @@ class Trainer:
 
     def _due(self, every: int) -> bool:
         """At the beginning, every so many steps, and at the end."""
-        return self.progress.step % every == 0 or self.progress.step == self.plan.tuning.steps
+        return self.progress.step % every == 0 or self.progress.over(self.plan.tuning) is not None
 
     async def _step(self, stream: Stream) -> None:
         started, step = time.monotonic(), self.progress.step
@@ -136,7 +137,7 @@ class Trainer:
             await stream.drawn(ahead)  # nobody draws while the policy changes
         if report is not None:
             train += await self._publish()
-        self.progress.step += 1
+        self.progress.end_step(learned=report is not None)
         self._mid_step = False
         self.progress.gpu_s += train + sum(group.draw.seconds for group in groups)
         seconds = Seconds(wait, train, time.monotonic() - started)

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from promptlearn.config import TuningConfig
 from promptlearn.ledger import Charge, Ledger
 from promptlearn.records import ROLES, Json, Role, Usage
 from promptlearn.store.tuning_rows import TuningValidation
 from promptlearn.tuning.base import Sample
+
+NO_SPREAD = "no spread"
+"""Why training ended: there was nothing to learn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Progress:
     """Of the validation split, in order."""
     read_version: int | None = None
     """Of the policy that the last reading is of."""
+    flat: int = 0
+    """The last steps, as many as there are in a row, in which no group had any spread."""
     gpu_s: float = 0.0
     """Seconds in which the device sampled or trained."""
     paid: dict[Role, Usage] = field(default_factory=dict)
@@ -60,6 +66,17 @@ class Progress:
     def has_read(self, step: int) -> bool:
         return any(reading.step == step for reading in self.readings)
 
+    def end_step(self, *, learned: bool) -> None:
+        """Count a step; `learned` says whether any of its groups had something to say."""
+        self.step += 1
+        self.flat = 0 if learned else self.flat + 1
+
+    def over(self, tuning: TuningConfig) -> str | None:
+        """Why no step comes after the last one, whatever validation says; None: one does."""
+        if self.step >= tuning.steps:
+            return "steps"
+        return NO_SPREAD if tuning.flat_steps is not None and self.flat >= tuning.flat_steps else None
+
     def add(self, reading: TuningValidation) -> TuningValidation:
         """Keep a reading; returns it with `best` set. One without a score is never the best."""
         best = self.best
@@ -82,6 +99,7 @@ class Progress:
             "step": self.step,
             "readings": [asdict(reading) for reading in self.readings],
             "read_version": self.read_version,
+            "flat": self.flat,
             "gpu_s": self.gpu_s,
             "paid": {role: asdict(usage) for role, usage in self.paid.items()},
             "charged": {role: asdict(charge) for role, charge in self.charged.items()},
@@ -96,6 +114,7 @@ class Progress:
             step=content["step"],
             readings=[TuningValidation(**reading) for reading in content["readings"]],
             read_version=content.get("read_version"),
+            flat=content.get("flat", 0),
             gpu_s=content["gpu_s"],
             paid={role: Usage(**usage) for role, usage in content["paid"].items()},
             charged={role: Charge(**charge) for role, charge in content["charged"].items()},

@@ -24,6 +24,7 @@ from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
 from promptlearn.job import Job, beat, note_end, versions
 from promptlearn.ledger import Ledger
 from promptlearn.models.base import Sampling
+from promptlearn.models.threads import sleeping_threads
 from promptlearn.records import ROLES, Example, Split, fingerprint
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
@@ -38,7 +39,7 @@ from promptlearn.tuning.judges import Judges
 from promptlearn.tuning.lint import lint
 from promptlearn.tuning.loop import Plan, Trainer
 from promptlearn.tuning.order import batch_of, draw_seed
-from promptlearn.tuning.progress import Progress
+from promptlearn.tuning.progress import NO_SPREAD, Progress
 from promptlearn.tuning.ranking import check_ranking, described
 from promptlearn.tuning.result import TuneResult
 from promptlearn.tuning.sampling import chosen_sampler
@@ -171,12 +172,14 @@ def open_weights(job: Job, tuning: TuningConfig) -> Weights:
 
     device = None if tuning.device == "auto" else tuning.device
     if tuning.engine == "local":
-        return open_local(name, Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed), device=device)
+        lora = Lora(tuning.lora.rank, tuning.lora.alpha, seed=job.search.seed)
+        return open_local(name, lora, device=device, threads=tuning.threads)
     require_torch()
     require_trl()
-    from promptlearn.tuning.trl_weights import TrlWeights
+    with sleeping_threads():
+        from promptlearn.tuning.trl_weights import TrlWeights
 
-    return TrlWeights.open(name, device)
+    return TrlWeights.open(name, device, tuning.threads)
 
 
 def tuning_digest(job: Job, tuning: TuningConfig, weights: Weights) -> str:
@@ -306,7 +309,7 @@ class _Training:
         price = self._tuning.gpu_usd_per_hour
         return TuneResult(
             run_id=self._log.run,
-            state="finished" if stop_reason in ("steps", "patience") else "budget",
+            state="finished" if stop_reason in ("steps", "patience", NO_SPREAD) else "budget",
             stop_reason=stop_reason,
             adapter=adapter,
             gguf=gguf,

@@ -86,7 +86,8 @@ class TrlTrainer:
     """Seconds of the step in which TRL waited for judges."""
 
     async def run(self) -> str:
-        """Train until the steps are done (`steps`) or validation no longer improves (`patience`).
+        """Train until the steps are done (`steps`), validation no longer improves (`patience`), or there is nothing to
+        learn from (`no spread`).
 
         Raises BudgetSpent and Interrupted, and whatever else stops the run; it goes on from TRL's last checkpoint then.
         """
@@ -96,16 +97,17 @@ class TrlTrainer:
             await self._validate()
         known = last_checkpoint(self.folder)
         try:
-            if self.progress.step < self.plan.tuning.steps and not self._patience_is_out:
+            if not self._over:
                 await asyncio.to_thread(self._trainer.train, resume_from_checkpoint=str(known) if known else None)
         finally:
             if self._reservation is not None:
                 self.ledger.cancel(self._reservation)
-        return "patience" if self._patience_is_out else "steps"
+        return self._over or "steps"
 
     @property
-    def _patience_is_out(self) -> bool:
-        return self.progress.idle >= self.plan.tuning.patience
+    def _over(self) -> str | None:
+        """Why training is over, as `run` says it; None: it is not."""
+        return "patience" if self.progress.idle >= self.plan.tuning.patience else self.progress.over(self.plan.tuning)
 
     def _open(self) -> Any:
         from datasets import Dataset
@@ -180,22 +182,23 @@ class TrlTrainer:
 
     def end_step(self, logs: Mapping[str, float]) -> bool:
         """Write a step down, and read validation where it is due; returns whether training is to stop."""
-        self.progress.step += 1
+        counted = _counted(self._groups)
+        self.progress.end_step(learned=counted.groups > 0)
         whole = time.monotonic() - self._started
         self.progress.gpu_s += whole - self._judging
         step, groups = self.progress.step, self._groups
         sampling = sum(group.draw.seconds for group in groups)
         seconds = Seconds(sampling + self._judging, whole - sampling - self._judging, whole)
-        row = measured(step, groups, _counted(groups), None, 0, seconds)
+        row = measured(step, groups, counted, None, 0, seconds)
         said: dict[str, Any] = {ours: logs.get(theirs) for ours, theirs in _LOGGED.items()}
         self._wait(self._write(replace(row, **said), groups))
-        return self._patience_is_out
+        return self._over is not None
 
     async def _write(self, row: TuningStep, groups: Sequence[Group]) -> None:
         if row.step == 1:
             await self.diary.base(groups)
         await self.diary.step(row, sample_rows(row.step, groups, self.training.text))
-        if row.step % self.plan.tuning.validate_every == 0 or row.step == self.plan.tuning.steps:
+        if row.step % self.plan.tuning.validate_every == 0 or self.progress.over(self.plan.tuning):
             await self._validate()
 
     async def _validate(self) -> None:

@@ -192,6 +192,39 @@ async def test_a_reward_that_could_not_be_computed_is_in_no_mean(store: Store) -
         assert all("no answer in time" in sample.error for sample in samples if sample.reward is None)
 
 
+class Never(SlowJudge):
+    """Nothing is right."""
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        return Verdict(self.name, rollout.id, score=0.0, passed=False)
+
+
+@pytest.mark.parametrize("method", ["rl", "rejection_sft"])
+async def test_training_ends_where_there_is_nothing_to_learn_from(store: Store, method: str) -> None:
+    settings = colour_tuning(method=method, steps=9, flat_steps=4, validate_every=5)
+    result = await train(colour_job(store, [Never()]), settings, toy_backend())
+    assert (result.stop_reason, result.state, result.steps) == ("no spread", "finished", 4)
+    assert [reading.step for reading in result.validation] == [0, 4]
+    patient = colour_tuning(method=method, steps=9, flat_steps=None, validate_every=5)
+    assert (await train(colour_job(store, [Never()]), patient, toy_backend())).steps == 9
+
+
+async def test_flat_steps_are_counted_over_a_stop(store: Store) -> None:
+    """What ends a run that was stopped is what would have ended it without that (invariant 3)."""
+    seen: list[Event] = []
+    settings = colour_tuning(steps=9, flat_steps=4, checkpoint_every=1)
+    with pytest.raises(Interrupted):
+        await train(
+            colour_job(store, [Never()]),
+            settings,
+            toy_backend(),
+            observer=seen.append,
+            stopping=lambda: steps_in(seen) >= 2,
+        )
+    result = await train(colour_job(store, [Never()]), settings, toy_backend())
+    assert (result.stop_reason, result.steps) == ("no spread", 4)
+
+
 async def test_judges_that_fail_too_often_stop_the_run(store: Store) -> None:
     class Broken(SlowJudge):
         async def judge(self, example: Example, rollout: Rollout) -> Verdict:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 
 from promptlearn.errors import ConfigError
-from promptlearn.models.openmp import sleeping_threads
+from promptlearn.models.threads import cores, sleeping_threads
 from promptlearn.tuning.base import Backend, Lora
 
 _PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf")
@@ -29,12 +30,17 @@ def best_device() -> str:
 
 
 def open_local(
-    name: str, lora: Lora | None = None, *, device: str | None = None, cache_dir: Path | None = None
+    name: str,
+    lora: Lora | None = None,
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    cache_dir: Path | None = None,
 ) -> Backend:
     """A tokenizer, a sampler and a learner over one set of weights; takes seconds.
 
     `name` is a model as in `loading.load`. The sampler ends a completion at every end token that the model's generation
-    configuration or its tokenizer names. Raises ConfigError.
+    configuration or its tokenizer names. `threads` are torch's, in this whole process. Raises ConfigError.
     """
     require_torch()
     with sleeping_threads():
@@ -43,8 +49,27 @@ def open_local(
         from promptlearn.tuning.local.policy import Policy
         from promptlearn.tuning.local.sampler import LocalSampler
 
-    model, tokenizer, model_hash = load(name, device or best_device(), cache_dir)
+    device = device or best_device()
+    use_threads(device, threads)
+    model, tokenizer, model_hash = load(name, device, cache_dir)
     named = model.generation_config.eos_token_id
     ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_id} - {None}
     policy = Policy(model, lora or Lora(), model_hash=model_hash, eos_ids=sorted(ends))
     return Backend(tokenizer, LocalSampler(policy), LocalLearner(policy))
+
+
+def use_threads(device: str, count: int | None) -> None:
+    """Let torch take so many for one operation on the CPU; by default what it or OMP_NUM_THREADS says, but on two
+    processors one.
+
+    Measured with SmolLM2-135M on two: a group of eight samples with four tokens took 1.35 s with one thread, 1.2 s with
+    two that spin while they wait, 2.5 s with two that sleep; in two processes with one thread each it took 1.35 s, too.
+    """
+    import torch
+
+    if device != "cpu":
+        return
+    if count is None and cores() <= 2 and "OMP_NUM_THREADS" not in os.environ:
+        count = 1
+    if count is not None:
+        torch.set_num_threads(count)
