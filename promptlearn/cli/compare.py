@@ -101,7 +101,7 @@ def _run(lab: Lab, plan: Plan, quiet: bool) -> Comparison:
     from promptlearn.cli.interrupt import run_until_interrupted
     from promptlearn.compare import compare as compare_arms
 
-    with CompareProgress(quiet) as progress:
+    with CompareProgress(quiet, lab.settings.at_once) as progress:
         return run_until_interrupted(lambda stopping: compare_arms(lab, progress, stopping, plan))
 
 

@@ -24,24 +24,26 @@ class TuneProgress(Live):
     def __call__(self, event: Event) -> None:
         if self._quiet:
             return
-        if line := self._line(event):
+        if line := event_line(event, self._steps):
             note(line)
         if self._bars and event.kind == "step":
             self._bars.update(self._task, completed=event.body["step"], description="training")
 
-    def _line(self, event: Event) -> str | None:
-        body = event.body
-        if event.kind == "started":
-            verb = f"going on with run {body['run']} after step {body['step']}" if body["resumed"] else body["run"]
-            rows = ", ".join(f"{count} {split}" for split, count in body["rows"].items())
-            return "\n".join([f"training run {verb}: {rows}", *(f"warning: {text}" for text in body["warnings"])])
-        if event.kind == "warning":
-            return "\n".join(f"warning: {text}" for text in body["warnings"])
-        if event.kind == "step":
-            return step_line(body, self._steps)
-        if event.kind == "validation":
-            return validation_line(body)
-        return f"  {body['message']}" if event.kind == "waiting" else None
+
+def event_line(event: Event, steps: int) -> str | None:
+    """What an event of a training of so many steps says to a person; None: nothing."""
+    body = event.body
+    if event.kind == "started":
+        verb = f"going on with run {body['run']} after step {body['step']}" if body["resumed"] else body["run"]
+        rows = ", ".join(f"{count} {split}" for split, count in body["rows"].items())
+        return "\n".join([f"training run {verb}: {rows}", *(f"warning: {text}" for text in body["warnings"])])
+    if event.kind == "warning":
+        return "\n".join(f"warning: {text}" for text in body["warnings"])
+    if event.kind == "step":
+        return step_line(body, steps)
+    if event.kind == "validation":
+        return validation_line(body)
+    return f"  {body['message']}" if event.kind == "waiting" else None
 
 
 def step_line(step: Mapping[str, Json], steps: int | None = None) -> str:

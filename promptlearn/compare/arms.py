@@ -32,6 +32,11 @@ def parse_arms(text: str) -> tuple[ArmName, ...]:
     return tuple(arm for name in given for arm in NAMES if arm == name)
 
 
+def beginnings(arms: Sequence[ArmName]) -> list[tuple[Stage, ...]]:
+    """Every beginning of what an arm learns, each once, in the order of the arms."""
+    return list(dict.fromkeys(STAGES[arm][:size] for arm in arms for size in range(1, len(STAGES[arm]) + 1)))
+
+
 def trains(arms: Sequence[ArmName]) -> bool:
     """Whether one of them trains weights."""
     return any(stage != "prompt" for arm in arms for stage in STAGES[arm])

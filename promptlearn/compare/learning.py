@@ -7,29 +7,34 @@ arms that begin alike share what they have in common.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from promptlearn.compare.arms import STAGES, Stage
+from promptlearn.compare.arms import STAGES, Stage, beginnings
 from promptlearn.compare.cost import Point, Training
+from promptlearn.compare.curves import (
+    CURVE,
+    CurveWatch,
+    learned_prompt,
+    prompt_curve,
+    prompt_training,
+    weights_curve,
+    weights_training,
+)
 from promptlearn.compare.lab import Lab
-from promptlearn.compare.subject import Subject, job_of, on_this_machine
+from promptlearn.compare.subject import Subject, job_of
 from promptlearn.config import ArmName, TuningConfig
 from promptlearn.errors import ConfigError, StoreError
-from promptlearn.experiments.outcome import row_scores
 from promptlearn.job import Job, run_job
-from promptlearn.records import ROLES, Json, Prompt
+from promptlearn.records import Json
 from promptlearn.runlog import Event
 from promptlearn.scheduler import Slots
 from promptlearn.store import Store
 from promptlearn.store.rows import RunRow
-from promptlearn.tuning.result import TuneResult
 from promptlearn.tuning.run import train
 
-CURVE = "curve"
-"""The event that keeps a run's curve."""
 Observer: TypeAlias = Callable[[str, Event], None]
 """Hears what happens in which part of a comparison: `begun`, `ended`, and the events of the runs between."""
 
@@ -45,28 +50,57 @@ class Learned:
     """One for each stage."""
 
 
+Key: TypeAlias = tuple[int, tuple[Stage, ...]]
+"""A seed, and the stages that it has been through."""
+
+
 class Learning:
     """Learns what arms need, each thing once."""
 
     def __init__(self, lab: Lab, observer: Observer, stopping: Callable[[], bool], slots: Slots) -> None:
         self._lab = lab
         self._observer = observer
-        self._stopping = stopping
+        self._asked_to_stop = stopping
         self._slots = slots
-        self._known: dict[tuple[int, tuple[Stage, ...]], Learned] = {}
+        self._failed: Exception | None = None
+        """What failed first; runs beside it are to stop and keep what they have."""
 
-    async def learn(self, arm: ArmName, seed: int) -> Learned:
-        """All stages of an arm. Raises PromptlearnError; what has ended is in the store then."""
-        learned = Learned(Subject(self._lab.job(seed).prompt))
-        for size, stage in enumerate(STAGES[arm], start=1):
-            key = (seed, STAGES[arm][:size])
-            if key not in self._known:
-                name = f"{'+'.join(key[1])}, seed {seed}"
-                self._known[key] = await self._stage(stage, learned, seed, name)
-            learned = self._known[key]
-        return learned
+    async def learn(self, arms: Sequence[ArmName], seeds: Sequence[int]) -> dict[ArmName, list[Learned]]:
+        """What each arm has with each seed. Raises PromptlearnError; what has ended is in the store then.
 
-    async def _stage(self, stage: Stage, before: Learned, seed: int, name: str) -> Learned:
+        Prompts are learned one after the other, since a search takes every slot; weights `compare.at_once` at a time.
+        """
+        known: dict[Key, Learned] = {(seed, ()): Learned(Subject(self._lab.job(seed).prompt)) for seed in seeds}
+        wanted = [(seed, stages) for stages in beginnings(arms) for seed in seeds]
+        while missing := [key for key in wanted if key not in known]:
+            ready = [(seed, stages) for seed, stages in missing if (seed, stages[:-1]) in known]
+            prompts = [key for key in ready if key[1][-1] == "prompt"]
+            known |= await self._together(prompts or ready, 1 if prompts else self._lab.settings.at_once, known)
+        return {arm: [known[seed, STAGES[arm]] for seed in seeds] for arm in arms}
+
+    async def _together(self, keys: Sequence[Key], most: int, known: Mapping[Key, Learned]) -> dict[Key, Learned]:
+        """Each key's last stage, at most so many at a time, in their order. Raises what failed first."""
+        waiting, done = list(keys), dict[Key, Learned]()
+
+        async def work() -> None:
+            while waiting and self._failed is None:
+                seed, stages = key = waiting.pop(0)
+                try:
+                    done[key] = await self._stage(stages, known[seed, stages[:-1]], seed)
+                except Exception as error:  # raised below, once the others have stopped
+                    self._failed = self._failed or error
+
+        await asyncio.gather(*(work() for _ in range(most)))
+        if self._failed is not None:
+            raise self._failed
+        return done
+
+    def _stopping(self) -> bool:
+        return self._failed is not None or self._asked_to_stop()
+
+    async def _stage(self, stages: tuple[Stage, ...], before: Learned, seed: int) -> Learned:
+        """The last of these stages."""
+        stage, name = stages[-1], f"{'+'.join(stages)}, seed {seed}"
         job = blind(job_of(self._lab, before.subject, seed))
         self._observer(name, Event("begun", {"stage": stage, "steps": self._lab.tuning.steps}))
         new = await (self._prompt(job, before, name) if stage == "prompt" else self._weights(job, before, name, stage))
@@ -157,111 +191,3 @@ def finished_run(store: Store, job: Job) -> RunRow | None:
 
 def _budget(described: Json) -> Json:
     return described.get("budget") if isinstance(described, dict) else None
-
-
-def learned_prompt(store: Store, row: RunRow) -> Prompt:
-    """What validation chose. A run without a test split can prove nothing, so its winner is the challenger."""
-    digest = row.result["challenger"]["digest"] or row.result["baseline"]["digest"]
-    candidate = store.reader.candidate(row.id, digest)
-    if candidate is None:
-        raise StoreError(f"the store at {store.where} has no prompt {digest} of run {row.id}: restore it from a backup")
-    return candidate.prompt
-
-
-def prompt_training(job: Job, row: RunRow, usd_per_hour: float | None) -> Training:
-    """What a run that learned a prompt took."""
-    spent = {role: row.result["spent"][role] for role in ROLES}
-    models = job.models()
-    used = [models[role] for role in ROLES if role in models and spent[role]["calls"]]
-    wall = max(row.result["wall_s"], row.active_seconds)
-    device = wall if any(map(on_this_machine, used)) else 0.0
-    known = all(model.price is not None for model in used)
-    calls_cost = sum(part["usd"] or 0.0 for part in spent.values()) if known else None
-    return Training(
-        sum(part["calls"] for part in spent.values()),
-        sum(part["tokens"] for part in spent.values()),
-        device,
-        with_device(calls_cost, device, usd_per_hour),
-        wall,
-    )
-
-
-def with_device(cost: float | None, seconds: float, usd_per_hour: float | None) -> float | None:
-    """Dollars of calls and of the device together; None where a part is unknown."""
-    if cost is None or (seconds and usd_per_hour is None):
-        return None
-    return cost + seconds * (usd_per_hour or 0.0) / 3600
-
-
-@dataclass(slots=True)
-class CurveWatch:
-    """An observer that notes what had been spent whenever a candidate took the incumbent's place."""
-
-    observer: Callable[[Event], None]
-    started: float = field(default_factory=time.monotonic)
-    spent: dict[str, Json] = field(default_factory=lambda: {"calls": 0, "tokens": 0, "usd": 0.0})
-    accepted: list[dict[str, Json]] = field(default_factory=list)
-
-    def __call__(self, event: Event) -> None:
-        if event.kind == "row":
-            self.spent = event.body["spent"]
-        if event.kind == "decision" and event.body["outcome"] == "accepted":
-            body = {
-                "prompt": event.body["candidate"],
-                **self.spent,
-                "wall_s": round(time.monotonic() - self.started, 3),
-            }
-            self.accepted.append(body)
-        self.observer(event)
-
-    def body(self) -> dict[str, Json]:
-        return {"accepted": self.accepted}
-
-
-def prompt_curve(store: Store, row: RunRow, job: Job, usd_per_hour: float | None) -> tuple[Point, ...]:
-    """The incumbent's mean on validation: the seed prompt's, that of each one that replaced it, and the last one's."""
-
-    def score(digest: str) -> float | None:
-        judged = [one for one in row_scores(store, row.id, digest, job, "validation") if one is not None]
-        return sum(judged) / len(judged) if judged else None
-
-    whole = prompt_training(job, row, usd_per_hour)
-    events = [event for event in store.reader.events(row.id) if event.kind == CURVE]
-    accepted = events[-1].body["accepted"] if events else []
-    points = [Point(0, 0, None if whole.cost_usd is None else 0.0, 0.0, score(row.result["baseline"]["digest"]))]
-    for one in accepted:
-        seconds = one["wall_s"] if whole.gpu_s else 0.0
-        cost = None if whole.cost_usd is None else with_device(one["usd"], seconds, usd_per_hour)
-        points.append(Point(one["calls"], one["tokens"], cost, one["wall_s"], score(one["prompt"])))
-    last = score(learned_prompt(store, row).digest)
-    return (*points, Point(whole.calls, whole.tokens, whole.cost_usd, whole.wall_s, last))
-
-
-def weights_training(result: TuneResult) -> Training:
-    """What a run that trained an adapter took."""
-    used = list(result.usage.values())
-    return Training(
-        sum(usage.calls + usage.cached_calls for usage in used),
-        sum(usage.input_tokens + usage.output_tokens for usage in used),
-        result.gpu_s,
-        result.cost_usd,
-        result.wall_s,
-    )
-
-
-def weights_curve(store: Store, result: TuneResult, usd_per_hour: float | None) -> tuple[Point, ...]:
-    """Each reading of validation, after the steps before it. Tokens and device seconds are those of the steps; a
-    reading's own are counted as calls alone.
-    """
-    steps = {step.step: step for step in store.tuning.steps(result.run_id)}
-    spent, points, last = Training(), [], 0
-    for reading in result.validation:
-        for step in (steps[number] for number in range(last + 1, reading.step + 1)):
-            device = step.sample_s + step.train_s
-            tokens = step.input_tokens + step.output_tokens
-            spent += Training(step.samples, tokens, device, with_device(0.0, device, usd_per_hour), step.seconds)
-        if reading.step == 0 or any(steps[number].trained_tokens for number in range(last + 1, reading.step + 1)):
-            spent += Training(reading.n + reading.unscored)  # else the reading before it is taken again
-        last = reading.step
-        points.append(Point(spent.calls, spent.tokens, spent.cost_usd, spent.wall_s, reading.score))
-    return tuple(points)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from promptlearn.compare.arms import STAGES, Stage, trains
+from promptlearn.compare.arms import STAGES, beginnings, trains
 from promptlearn.compare.lab import Lab
 from promptlearn.compare.learning import tuning_of
 from promptlearn.config import ArmName
@@ -50,16 +50,13 @@ class Plan:
         """Raises UsageError for what would fail later."""
         settings, job = lab.settings, lab.job(lab.seed)
         _check(lab, job)
-        stages: set[tuple[Stage, ...]] = set()
-        for arm in settings.arms:
-            stages |= {STAGES[arm][: size + 1] for size in range(len(STAGES[arm]))}
         data, trials = job.dataset, max(1, len(settings.learning_rates))
         pairs = len(settings.arms) * (len(settings.arms) - 1) // 2
         return cls(
             arms=settings.arms,
             seeds=lab.seeds,
             rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-            runs=sum(1 if stage[-1] == "prompt" else trials for stage in stages) * settings.seeds,
+            runs=sum(1 if stages[-1] == "prompt" else trials for stages in beginnings(settings.arms)) * settings.seeds,
             discordance=settings.discordance,
             mde=detectable_difference(len(data.test), settings.discordance, LEVEL / pairs, POWER),
             warnings=(*_warnings(lab, job), *job.warnings),

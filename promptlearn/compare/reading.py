@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from promptlearn.compare.cost import PerCall
+from promptlearn.compare.curves import with_device
 from promptlearn.compare.lab import Lab
-from promptlearn.compare.learning import Observer, with_device
+from promptlearn.compare.learning import Observer
 from promptlearn.compare.subject import Subject, job_of, on_this_machine
 from promptlearn.experiments.outcome import row_scores
 from promptlearn.job import Job, evaluate_job

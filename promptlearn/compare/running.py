@@ -1,7 +1,8 @@
 """Running a comparison: learn everything, then read the test split, then compute. The page to read first.
 
-Arms and seeds come one after the other, so that the seconds of each are its own. Given again after a kill, what has
-ended is taken from the store, and what was under way goes on (invariant 3).
+Arms and seeds come one after the other, so that the seconds of each are its own; trainings side by side where the
+configuration says so. Given again after a kill, what has ended is taken from the store, and what was under way goes on
+(invariant 3).
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class _Comparing:
         self._readings = Readings(lab, observer, stopping, slots)
 
     async def run(self) -> Comparison:
-        learned = {arm: [await self._learning.learn(arm, seed) for seed in self._plan.seeds] for arm in self._plan.arms}
+        learned = await self._learning.learn(self._plan.arms, self._plan.seeds)
         arms: dict[ArmName, Arm] = {}
         for name in self._plan.arms:  # nothing is learned from here on
             if name != "best_of_n":

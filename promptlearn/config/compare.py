@@ -22,6 +22,9 @@ class CompareConfig(Section):
     learning_rates: tuple[PositiveFloat, ...] = ()
     """Trials of every arm that trains: it trains with each of these rates, validation chooses, and all are paid for. By
     default one, with `tuning.learning_rate`."""
+    at_once: int = Field(1, ge=1, le=64)
+    """Trainings side by side, in one process. More than one is faster where each has processors of its own, by
+    `tuning.threads`; figures of time and device are those of each training."""
     samples: int | None = Field(None, ge=2, le=256)
     """Answers of `best_of_n`; by default as many as cost what one call of the dearest other arm does."""
     temperature: float = Field(0.7, gt=0)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from pathlib import Path
 
 from promptlearn.errors import ConfigError
 from promptlearn.models.threads import cores, sleeping_threads
 from promptlearn.tuning.base import Backend, Lora
 
+_opening = threading.Lock()
+"""Opening weights uses random numbers and defaults of torch that belong to the whole process."""
 _PACKAGES = ("torch", "transformers", "peft", "safetensors", "gguf")
 
 
@@ -51,10 +54,11 @@ def open_local(
 
     device = device or best_device()
     use_threads(device, threads)
-    model, tokenizer, model_hash = load(name, device, cache_dir)
-    named = model.generation_config.eos_token_id
-    ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_id} - {None}
-    policy = Policy(model, lora or Lora(), model_hash=model_hash, eos_ids=sorted(ends))
+    with _opening:
+        model, tokenizer, model_hash = load(name, device, cache_dir)
+        named = model.generation_config.eos_token_id
+        ends = {*(named if isinstance(named, list) else [named]), tokenizer.eos_id} - {None}
+        policy = Policy(model, lora or Lora(), model_hash=model_hash, eos_ids=sorted(ends))
     return Backend(tokenizer, LocalSampler(policy), LocalLearner(policy))
 
 
