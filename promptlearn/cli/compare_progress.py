@@ -1,5 +1,6 @@
-"""What a person sees while a comparison works: which arm and seed it is at, and how that run goes on; of trainings side by
-side one line after the other, each with its name.
+"""What a person sees while a comparison works: which arm and seed it is at, and how that run goes on.
+
+Of trainings side by side one line comes after the other, each with its training's name.
 """
 
 from __future__ import annotations

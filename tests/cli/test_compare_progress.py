@@ -20,3 +20,15 @@ def test_every_kind_of_run_is_named_when_it_begins(capsys: pytest.CaptureFixture
             progress(name, Event("ended", {}))
     said = capsys.readouterr().err
     assert [line for line in said.splitlines() if line.startswith("—")] == [f"— {name}" for name, _ in begun]
+
+
+def test_lines_of_trainings_side_by_side_bear_their_names(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("weights, seed 0", "weights, seed 1")
+    with CompareProgress(at_once=2) as progress:
+        for name in names:
+            progress(name, Event("begun", {"stage": "weights", "steps": 3}))
+        for name in names:
+            progress(name, Event("warning", {"warnings": [f"of {name}"]}))
+            progress(name, Event("ended", {}))
+    said = capsys.readouterr().err.splitlines()
+    assert said == [*(f"— {name}" for name in names), *(f"[{name}] warning: of {name}" for name in names)]

@@ -15,7 +15,7 @@ from toy_policy import ANSWERS, WORDS, Table, ToyLearner, chances, read, toy_bac
 from promptlearn.compare import Comparison, Lab, Plan, compare
 from promptlearn.compare.weights import LocalWeights
 from promptlearn.config import CompareConfig, SearchConfig, parse_config
-from promptlearn.errors import ConfigError
+from promptlearn.errors import ConfigError, TuningError
 from promptlearn.job import Job
 from promptlearn.models.base import Model, Sampling
 from promptlearn.models.scripted import ScriptedModel
@@ -63,12 +63,12 @@ class ToyWeights:
         return toy_model(read(trained.adapter / "table.json"), trained.run_id)
 
 
-def colour_lab(store: Store, *arms: str, weights: ToyWeights | None = None) -> Lab:
+def colour_lab(store: Store, *arms: str, weights: ToyWeights | None = None, **compared: int) -> Lab:
     def job(seed: int) -> Job:
         search = SearchConfig(rounds=1, drafts=2, prune=False, seed=seed)
         return colour_job(store, search=search, task=toy_model({}, "base"))
 
-    settings = CompareConfig.model_validate({"arms": arms, "seeds": 2})
+    settings = CompareConfig.model_validate({"arms": arms, "seeds": 2, **compared})
     tuning = colour_tuning(steps=20, gpu_usd_per_hour=3600.0)
     return Lab(job, store, settings, tuning, weights or ToyWeights())
 
@@ -117,6 +117,45 @@ def test_a_chain_starts_from_what_the_arm_before_it_has_learned_and_costs_both(s
     assert len(store.reader.runs(learns=True)) == 4  # a prompt for the base and one for the adapter, twice
     assert len(store.reader.runs(tunes=True)) == 4
     assert len(comparison.pairs) == 10
+
+
+def test_trainings_side_by_side_learn_what_they_learn_one_after_the_other(store: Store, tmp_path: Path) -> None:
+    """Invariant 8; figures of time apart. Prompts are learned one after the other either way."""
+    arms = ("base", "prompt", "weights", "prompt+weights")
+    alone = run(store, *arms)
+    under_way, most = set[str](), dict[str, int]()
+
+    def observe(name: str, event: Event) -> None:
+        if event.kind == "begun":
+            under_way.add(name)
+        elif event.kind == "ended":
+            under_way.discard(name)
+        kind = "training" if "weights" in name and "test" not in name else "other"
+        most[kind] = max(most.get(kind, 0), len(under_way))
+
+    with open_store(tmp_path / "other.db") as other:
+        together = asyncio.run(compare(colour_lab(other, *arms, at_once=3), observe))
+    assert most == {"training": 3, "other": 1}
+    assert [arm.scores for arm in together.arms] == [arm.scores for arm in alone.arms]
+    assert [arm.training.calls for arm in together.arms] == [arm.training.calls for arm in alone.arms]
+    assert [pair.gap for pair in together.pairs] == [pair.gap for pair in alone.pairs]
+
+
+def test_a_training_that_fails_lets_those_beside_it_keep_what_they_have(store: Store) -> None:
+    """They end as if somebody had stopped them, and what failed is what is said; the same comparison then goes on."""
+
+    class Broken(ToyWeights):
+        def backend(self, job: Job) -> Backend:
+            if job.search.seed == 1:
+                raise TuningError("the device is gone")
+            return super().backend(job)
+
+    with pytest.raises(TuningError, match="the device is gone"):
+        asyncio.run(compare(colour_lab(store, "base", "weights", weights=Broken(), at_once=2)))
+    stopped = [row.id for row in store.reader.runs() if row.state == "interrupted"]
+    assert len(stopped) == 1
+    again = asyncio.run(compare(colour_lab(store, "base", "weights", at_once=2)))
+    assert again.arms[1].learned[0].runs == tuple(stopped)
 
 
 def test_a_second_comparison_trains_nothing(store: Store) -> None:
