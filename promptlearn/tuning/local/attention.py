@@ -3,11 +3,13 @@
 In one sequence `prompt, completion 1, completion 2, …` every completion sees the prompt and itself, at positions that
 restart behind the prompt: a block mask. It is never built: the prompt attends to itself, and the completions become the
 rows of a batch that shares the prompt's keys and values, so it costs what the allowed pairs cost. What the prompts of
-several groups begin with stands once before all of them, in the same way. Knows no model.
+several groups begin with stands once before all of them, in the same way. Where completions grow token by token, the
+prompt's keys and values stay where they are, and all rows ask them at once. Knows no model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,19 +54,24 @@ def block(start: int, prompt: int, lengths: list[int], device: torch.device, sha
 
 
 def grouped_attention(
-    module: torch.nn.Module,
+    module: Any,
     query: Tensor,
     key: Tensor,
     value: Tensor,
     attention_mask: Tensor | None,
     scaling: float | None = None,
     blocks: tuple[Block, ...] | None = None,
+    behind: Mapping[int, tuple[Tensor, Tensor]] | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """An attention function as transformers calls it; without `blocks` the ordinary causal one.
+    """An attention function as transformers calls it; without `blocks` and `behind` the ordinary causal one.
 
     `query` is (1, H, T, D), `key` and `value` (1, K, T, D) with H a multiple of K; returns (1, T, H, D).
+    `behind` is layer → keys and values of a prompt, (K, P, D), behind which each row of `query`, (G, H, 1, D), is the
+    next token of a completion with `key` and `value`, (G, K, T, D), that token included; returns (G, 1, H, D).
     """
+    if behind is not None:
+        return _attend_behind(query, key, value, *behind[module.layer_idx], scaling), None
     if blocks is None:
         out = _attend(query, key, value, None, scaling, causal=query.shape[2] > 1)
         return out.transpose(1, 2), None
@@ -88,6 +95,25 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scali
     values = torch.cat([v.expand(groups, -1, -1, -1), rows[2]], dim=2)
     behind = _attend(rows[0], keys, values, at.mask, scaling, causal=False)
     return [first, behind.transpose(1, 2).flatten(0, 1)[at.back]]
+
+
+def _attend_behind(
+    query: Tensor, key: Tensor, value: Tensor, first_key: Tensor, first_value: Tensor, scaling: float | None
+) -> Tensor:
+    """One softmax over the prompt, whose keys are multiplied with the queries of all rows together, and what is behind
+    it; in the precision of the keys.
+    """
+    rows, heads, _, width = query.shape
+    kinds, prompt = first_key.shape[:2]
+    asked = (query * (width**-0.5 if scaling is None else scaling)).to(key.dtype).view(rows, kinds, -1, width)
+    far = asked.transpose(0, 1).reshape(kinds, -1, width) @ first_key.mT
+    near = asked @ key.mT
+    far = far.view(kinds, rows, -1, prompt).transpose(0, 1)
+    seen = torch.cat([far, near], dim=-1).softmax(-1)
+    far, near = seen[..., :prompt], seen[..., prompt:]
+    told = far.transpose(0, 1).reshape(kinds, -1, prompt) @ first_value
+    out = told.view(kinds, rows, -1, width).transpose(0, 1) + near @ value
+    return out.reshape(rows, 1, heads, width).to(query.dtype)
 
 
 def _attend(

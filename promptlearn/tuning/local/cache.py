@@ -1,4 +1,4 @@
-"""The keys and values of a group that is being sampled: the prompt's computed once, room for what follows.
+"""The keys and values of a group that is being sampled: the prompt's, made and held once, and room for what follows.
 
 transformers' own cache is copied whole for each new token; this one is written in place. A prompt that begins
 as the one before it is computed from where they part. Knows shapes, no model.
@@ -72,31 +72,34 @@ class PromptCache:
 
 
 class GroupCache:
-    """Passed to a model as `past_key_values` token by token, for the completions of one prompt."""
+    """Passed to a model as `past_key_values` token by token, for the completions of one prompt.
+
+    Holds what stands behind the prompt, whose own keys and values all rows share: `prompt`, which goes to the attention
+    as `behind`. Both have at least 32 bits, because the attention adds up in the precision of its keys.
+    """
 
     is_compileable = False
 
     def __init__(self, prompt: PromptCache, rows: int, room: int) -> None:
         """Stand the prompt before `rows` completions of at most `room` tokens."""
-        self._length = prompt.get_seq_length()
-        """Tokens that are complete in every layer."""
-        self._keys = [self._wide(key, rows, room) for key in prompt.keys]
-        self._values = [self._wide(value, rows, room) for value in prompt.values]
+        self._before = prompt.get_seq_length()
+        self._length = 0
+        """Tokens behind the prompt that are complete in every layer."""
+        layers = zip(prompt.keys, prompt.values, strict=True)
+        self.prompt = {layer: (_exact(key[0]), _exact(value[0])) for layer, (key, value) in enumerate(layers)}
+        """Layer → (keys, values), both (K, P, D)."""
+        self._keys = [_room(key, rows, room) for key, _ in self.prompt.values()]
+        self._values = [_room(value, rows, room) for _, value in self.prompt.values()]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        """Add what a layer made of new tokens, (B, K, T, D); returns all keys and values so far."""
+        """Add what a layer made of new tokens, (B, K, T, D); returns all keys and values behind the prompt."""
         end = self._length + key.shape[2]
         self._keys[layer][:, :, self._length : end] = key
         self._values[layer][:, :, self._length : end] = value
         return self._keys[layer][:, :, :end], self._values[layer][:, :, :end]
 
     def get_seq_length(self, layer: int = 0) -> int:
-        return self._length
-
-    def _wide(self, prompt: Tensor, rows: int, room: int) -> Tensor:
-        wide = prompt.new_empty(rows, prompt.shape[1], self._length + room, prompt.shape[3])
-        wide[:, :, : self._length] = prompt
-        return wide
+        return self._before + self._length
 
     def advance(self) -> None:
         """One more token is complete."""
@@ -107,3 +110,11 @@ class GroupCache:
         for store in (self._keys, self._values):
             for layer, wide in enumerate(store):
                 store[layer] = torch.index_select(wide, 0, rows)
+
+
+def _exact(states: Tensor) -> Tensor:
+    return states.to(torch.promote_types(states.dtype, torch.float32))
+
+
+def _room(prompt: Tensor, rows: int, room: int) -> Tensor:
+    return prompt.new_empty(rows, prompt.shape[0], room, prompt.shape[2])

@@ -138,9 +138,9 @@ class _Group:
                 self.cache.keep(places)
         if self.rows:
             positions = torch.full((1, 1), self.position, device=drawn.device)
-            self.hidden = self.policy.hidden(drawn[:, None], positions, past_key_values=self.cache, use_cache=True)[
-                :, 0
-            ]
+            self.hidden = self.policy.hidden(
+                drawn[:, None], positions, past_key_values=self.cache, use_cache=True, behind=self.cache.prompt
+            )[:, 0]
             self.cache.advance()
             self.position += 1
 
@@ -151,7 +151,7 @@ class _Group:
         if self.greedy:
             drawn = logp.argmax(-1, keepdim=True)
         else:
-            heaped = logp.to(self.chances.dtype).exp_().cumsum(-1)
+            heaped = logp.exp().cumsum(-1, dtype=self.chances.dtype)
             drawn = torch.searchsorted(heaped, chance * heaped[:, -1:], right=True).clamp_(max=logp.shape[-1] - 1)
         values = logp.gather(-1, drawn)[:, 0].tolist()
         for row, token, value in zip(self.rows, drawn[:, 0].tolist(), values, strict=True):
