@@ -165,7 +165,8 @@ def test_show_pareto_prints_what_is_known_and_says_what_decided(tmp_path: Path) 
     shown = CliRunner().invoke(app, ["show", "--pareto", *store])
     assert shown.exit_code == 0, shown.output
     assert "quality ↑" in shown.output
-    assert "latency ↓" in shown.output
+    assert "latency, s ↓" in shown.output
+    assert "cost, US$ ↓" in shown.output
     assert "unknown" in shown.output  # nobody measured how long a script takes
     assert "quality alone decided" in shown.output
     document = json.loads(CliRunner().invoke(app, ["show", "--pareto", "--json", *store]).output)

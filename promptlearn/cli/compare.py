@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -49,7 +50,7 @@ def compare(
 
     For example: promptlearn compare --arms base,prompt,best_of_n --seeds 3 --report comparison
     """
-    from promptlearn.cli.console import print_json
+    from promptlearn.cli.console import note, print_json, say
     from promptlearn.compare import Plan, open_lab
     from promptlearn.compare.arms import parse_arms
     from promptlearn.config import load_config
@@ -61,10 +62,11 @@ def compare(
         if dry_run and as_json:
             print_json({"dry_run": True, **plan.to_json()})
             return
-        if dry_run or not quiet:
-            _show_plan(plan)
         if dry_run:
+            _show_plan(plan, say)
             return
+        if not quiet:
+            _show_plan(plan, note)
         comparison = _run(lab, plan, quiet)
     if folder is not None:
         _write(comparison, folder)
@@ -83,12 +85,12 @@ def _check_report(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
 
 
-def _show_plan(plan: Plan) -> None:
+def _show_plan(plan: Plan, line: Callable[[str], None]) -> None:
     from promptlearn.cli.console import note
 
     rows = ", ".join(f"{count} {split}" for split, count in plan.rows.items())
-    note(f"{len(plan.arms)} arms, {len(plan.seeds)} seeds, {plan.runs} learning runs; {rows} rows")
-    note(
+    line(f"{len(plan.arms)} arms, {len(plan.seeds)} seeds, {plan.runs} learning runs; {rows} rows")
+    line(
         f"smallest difference that shows (80 % power, {len(plan.pairs)} pairs, arms disagree on "
         f"{plan.discordance:.0%} of the rows): {plan.mde:.3f}"
     )

@@ -280,7 +280,7 @@ def _show_earnings(report: RunReport) -> None:
         ]
         for one in found
     ]
-    heads = ["proposer", "drafts", "new", "gain", "calls", "US$", f"gain per {found[0].per}"]
+    heads = ["proposer", "drafts", "new", "gain", "calls", "US$", f"expected gain per {found[0].per}"]
     table(heads, rows, right=(1, 2, 3, 4, 5, 6))
 
 

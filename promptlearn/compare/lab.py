@@ -14,7 +14,7 @@ from typing import Protocol
 from promptlearn.assembly import STORE_ENV, assemble, known_secrets, read_data
 from promptlearn.compare.arms import trains
 from promptlearn.compare.weights import LocalWeights
-from promptlearn.config import ArmName, CompareConfig, Config, TuningConfig
+from promptlearn.config import ArmName, CompareConfig, Config, TuningConfig, parse_section
 from promptlearn.job import Job
 from promptlearn.models.base import Model
 from promptlearn.store import Store, open_store
@@ -71,10 +71,8 @@ def open_lab(
     seeds: int | None = None,
 ) -> Lab:
     """The lab of a configuration; `arms` and `seeds` come before what it says. Raises UsageError."""
-    given = {"arms": arms, "seeds": seeds}
-    settings = CompareConfig.model_validate(
-        config.compare.model_dump() | {key: value for key, value in given.items() if value is not None}
-    )
+    given = {key: value for key, value in {"arms": arms, "seeds": seeds}.items() if value is not None}
+    settings = parse_section(CompareConfig, config.compare.model_dump() | given, "compare")
     dataset = read_data(config.data)
     models = config.models
     secrets = known_secrets((models.task, models.judge, models.meta))

@@ -12,7 +12,7 @@ ArmName = Literal["base", "prompt", "best_of_n", "weights", "prompt+weights", "w
 
 
 class CompareConfig(Section):
-    arms: tuple[ArmName, ...] = Field(("base", "prompt"), min_length=2)
+    arms: tuple[ArmName, ...] = Field(("base", "prompt"), json_schema_extra={"minItems": 2})
     """`base` (the prompt as it is), `prompt` (a learned one), `best_of_n` (the prompt as it is, several answers, the
     most frequent one), `weights` (an adapter), `prompt+weights` (an adapter trained on the learned prompt),
     `weights+prompt` (a prompt learned for the adapter), `rejection_sft` (an adapter that learned the samples which
@@ -34,7 +34,9 @@ class CompareConfig(Section):
 
     @field_validator("arms")
     @classmethod
-    def _once(cls, arms: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
+    def _two_or_more_each_once(cls, arms: tuple[ArmName, ...]) -> tuple[ArmName, ...]:
+        if len(arms) < 2:
+            raise ValueError(f"{' '.join(arms) or 'nothing'} alone compares with nothing; name two arms or more")
         double = next((arm for arm in arms if arms.count(arm) > 1), None)
         if double is not None:
             raise ValueError(f"{double} is named twice; name each arm once")

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Field, model_validator
 from promptlearn.config.section import Section, named
 
 QUALITY = "quality"
-SMALL = ("cost", "tokens", "latency", "length")
-"""Measures of an answer of which less is better."""
+UNITS = {"cost": "US$", "tokens": "", "latency": "s", "length": "characters"}
+"""Measures of an answer of which less is better, with the unit of each."""
 
 
 class ObjectiveConfig(Section):
@@ -34,7 +34,7 @@ class ObjectiveConfig(Section):
     @property
     def sign(self) -> int:
         """1 where higher is better, else -1."""
-        higher = self.better == "higher" if self.better is not None else self.name not in SMALL
+        higher = self.better == "higher" if self.better is not None else self.name not in UNITS
         return 1 if higher else -1
 
     @model_validator(mode="after")

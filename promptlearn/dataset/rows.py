@@ -61,7 +61,8 @@ def _open_file(path: Path, encoding: str) -> Table:
     if reader is None:
         raise DataError(f"{path}: can not read '{path.suffix}' files; possible: {', '.join(_READERS)}")
     if not path.is_file():
-        raise DataError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; name a file under data.file")
+        problem = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {problem}; name a table that is there ({', '.join(_READERS)})")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
     try:

@@ -161,8 +161,14 @@ def as_document(found: Tradeoffs) -> dict[str, Json]:
 
 
 def headings(objectives: Sequence[ObjectiveConfig]) -> list[str]:
-    """Names of the objectives with an arrow to the better side."""
-    return [f"{one.name} {'↑' if one.sign > 0 else '↓'}" for one in objectives]
+    """Names of the objectives with their units and an arrow to the better side."""
+    return [f"{_with_unit(one.name)} {'↑' if one.sign > 0 else '↓'}" for one in objectives]
+
+
+def _with_unit(name: str) -> str:
+    from promptlearn.config.objectives import UNITS
+
+    return f"{name}, {UNITS[name]}" if UNITS.get(name) else name
 
 
 def as_value(value: float | None) -> str:
@@ -180,7 +186,9 @@ def test_lines(found: Tradeoffs) -> list[str]:
     """What became of each objective on the test split, in one line each."""
     lines = []
     for one in found.test:
-        line = f"{one['name']} {as_value(one['baseline'])} → {as_value(one['challenger'])}: {one['verdict']}"
+        line = (
+            f"{_with_unit(one['name'])}: {as_value(one['baseline'])} → {as_value(one['challenger'])}: {one['verdict']}"
+        )
         if one["delta"]:
             low, high = one["delta"]["ci95"]
             line += f" ({one['delta']['score']:+.3g}, 95 % interval {low:+.3g} to {high:+.3g})"

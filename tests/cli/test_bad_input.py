@@ -106,6 +106,10 @@ def test_what_the_user_can_mend_is_one_line_and_2(cli: Cli, tmp_path: Path, over
         (["run", "--store", "prompt.md"], "it is not a promptlearn store"),
         (["init", "new"], "give --prompt FILE and --data FILE, or --example"),
         (["init", "new", "--prompt", "prompt.md", "--data", "nope.csv"], "nope.csv: no such file"),
+        (["compare", "--arms", "base"], "base alone compares with nothing; name two arms or more"),
+        (["compare", "--arms", "base,prompt,base"], "base is named twice"),
+        (["compare", "--seeds", "51"], "compare: `seeds`: Input should be less than or equal to 50"),
+        (["judge", "calibrate", "--labels", "nope.csv"], "nope.csv: no such file; name a table that is there (.csv"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_2_and_one_document_with_json(

@@ -105,7 +105,7 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     shown = cli("show")
     assert f"run {run}" in shown.out
     assert "rules of #0" in shown.out
-    assert "gain per 100 calls" in shown.out
+    assert "expected gain per 100 calls" in shown.out
     failures = cli("show", "--failures", "--version", "baseline", "--json").document["modes"]
     counts = [len(one["mode"]["examples"]) for one in failures]
     assert counts == sorted(counts, reverse=True)

@@ -1,8 +1,12 @@
 """What `compare` shows of learning runs, trainings and readings, in the order in which they come."""
 
+from pathlib import Path
+
 import pytest
+from shop import write_shop
 
 from promptlearn.cli.compare_progress import CompareProgress
+from promptlearn.cli.main import execute
 from promptlearn.runlog import Event
 
 
@@ -32,3 +36,14 @@ def test_lines_of_trainings_side_by_side_bear_their_names(capsys: pytest.Capture
             progress(name, Event("ended", {}))
     said = capsys.readouterr().err.splitlines()
     assert said == [*(f"— {name}" for name in names), *(f"[{name}] warning: of {name}" for name in names)]
+
+
+def test_a_dry_run_is_the_result_and_stands_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(write_shop(tmp_path))
+    assert execute(["compare", "--dry-run", "--seeds", "2"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("2 arms, 2 seeds, 2 learning runs;")
+    assert "smallest difference that shows" in said.out
+    assert "warning: 2 seeds" in said.err
