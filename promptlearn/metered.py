@@ -99,6 +99,11 @@ class MeteredModel:
     def price(self) -> Price | None:
         return self._inner.price
 
+    @property
+    def usage(self) -> Usage:
+        """What its role has used of the ledger, replies that nobody could read among them."""
+        return self._ledger.usage(self._role)
+
     async def close(self) -> None:
         await self._inner.close()
 

@@ -39,6 +39,7 @@ def compare(
     A preference tells good from better where scores have one word for both. It proves nothing, and ships nothing.
     """
     import os
+    from dataclasses import replace
 
     from promptlearn.assembly import STORE_ENV, known_secrets, metered_model
     from promptlearn.cli.console import print_json
@@ -61,7 +62,8 @@ def compare(
                 raise ConfigError("judge compare needs models.judge: name the model that it asks")
             judge = RelativeJudge(model, wanted, secrets=secrets) if wanted else RelativeJudge(model, secrets=secrets)
             try:
-                return await examine_preference(found, judge, which, (old, new), split, rows)
+                examined = await examine_preference(found, judge, which, (old, new), split, rows)
+                return replace(examined, usage=model.usage)
             finally:
                 await model.close()
 
@@ -91,6 +93,8 @@ def _print(report: PreferenceReport, old: str, new: str) -> None:
         f"{new} minus {old}: {test.difference:+.3f}, 95 % interval {test.ci95.low:+.3f} to {test.ci95.high:+.3f}, "
         f"p = {test.p_value:.2g}; {report.source}, {document['judge_calls']} calls"
     )
+    if failed := [case["error"] for case in document["cases"] if case["outcome"] == "not_judged"]:
+        say(f"not judged: {failed[0]}")
     decided = [case for case in document["cases"] if case["outcome"] in ("preferred", "not_preferred")]
     for case in decided[:_SHOWN]:
         winner = "new" if case["outcome"] == "preferred" else "old"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import mode
 
-from promptlearn.errors import ConfigError
+from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.examine.choosing import chosen_judges
 from promptlearn.examine.labels import FAIL, PASS, categories, category
 from promptlearn.job import Job, open_bench
@@ -80,9 +81,20 @@ async def examine_agreement(
         if isinstance(verdict, BaseException):
             raise verdict
     said = [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
+    check_judged(said, "labelled outputs")
     report = _compare(judge, among, labels, wanted, said, usage)
     await job.store.judges.keep(JudgeCheck("agreement", report.judge, report.source, report.to_json()))
     return report
+
+
+def check_judged(said: Sequence[Verdict], what: str) -> None:
+    """Raises `TooManyErrors` with the most frequent reason where every judgement failed: that is no agreement of 0."""
+    reasons = [verdict.error.message for verdict in said if verdict.error is not None]
+    if said and len(reasons) == len(said):
+        raise TooManyErrors(
+            f"none of the {len(said)} {what} could be judged; most often: {mode(reasons)}; mend that (`promptlearn "
+            "doctor` greets each model) and run the same command again"
+        )
 
 
 def the_judge(panel: Panel, name: str = "") -> Judge:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from promptlearn.errors import DataError
+from promptlearn.examine.agreement import check_judged
 from promptlearn.judging import RelativeJudge
 from promptlearn.records import Example, Interval, Json, Rollout, Split, Usage, Verdict
 from promptlearn.report import locate
@@ -51,6 +52,8 @@ class PreferenceReport:
     source: str
     """What judged."""
     preferences: tuple[Preference, ...]
+    usage: Usage
+    """What judging cost, as the verdicts say it; a reply that nobody could read stands in no verdict."""
 
     @property
     def judged(self) -> tuple[Preference, ...]:
@@ -64,10 +67,6 @@ class PreferenceReport:
     def count(self, outcome: str) -> int:
         """`preferred`, `not_preferred`, `swapped`, `equal`, `identical` or `not_judged`."""
         return sum(_outcome(one) == outcome for one in self.preferences)
-
-    @property
-    def usage(self) -> Usage:
-        return sum((one.old.usage + one.new.usage for one in self.preferences), Usage())
 
 
 OUTCOMES = ("preferred", "not_preferred", "equal", SWAPPED, "identical", "not_judged")
@@ -83,7 +82,7 @@ async def examine_preference(
 ) -> PreferenceReport:
     """Compare the answers of two versions on the first `rows` examples that both have answered.
 
-    Raises PromptlearnError, `DataError` where no example has two answers.
+    Raises PromptlearnError, `DataError` where no example has two answers, `TooManyErrors` where no pair was judged.
     """
     old, new = (locate(store, run, version) for version in versions)
     pairs = _pairs(store, old.run, (old.digest, new.digest), split)[:rows]
@@ -93,8 +92,10 @@ async def examine_preference(
             "--split, or other versions"
         )
     verdicts = await asyncio.gather(*(judge.compare(pair.example, pair.old, pair.new) for pair in pairs))
+    check_judged([new for _, new in verdicts], "pairs")
     found = tuple(Preference(pair, *said) for pair, said in zip(pairs, verdicts, strict=True))
-    return PreferenceReport(old.run, old.digest, new.digest, split, judge.source, found)
+    usage = sum((one.old.usage + one.new.usage for one in found), Usage())
+    return PreferenceReport(old.run, old.digest, new.digest, split, judge.source, found, usage)
 
 
 def preference_document(report: PreferenceReport) -> dict[str, Json]:

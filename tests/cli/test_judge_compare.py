@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import promptlearn
 from promptlearn import Budget, ScriptedModel
-from promptlearn.cli.main import app
+from promptlearn.cli.main import app, execute
 from promptlearn.errors import DataError, UsageError
 from promptlearn.examine.preference import examine_preference, preference_document
 from promptlearn.judging import RelativeJudge
@@ -76,3 +76,41 @@ def test_the_command_says_where_the_position_decided(tmp_path: Path, monkeypatch
     bare = CliRunner().invoke(app, ["judge", "compare", "--set", "models.judge=null"])
     assert bare.exception is not None
     assert "needs models.judge" in str(bare.exception)
+
+
+def test_a_model_that_can_not_be_read_makes_no_difference_of_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 4: what was not judged is no score; and what was paid for it is counted."""
+    models = {"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"}
+    folder = write_shop(tmp_path / "shop", models=models, judges=["label_set"], store="store.db")
+    (folder / "judge.yaml").write_text(yaml.safe_dump({"default": "I can not tell."}), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert execute(["run", "--quiet"]) == 0
+    capsys.readouterr()
+    assert execute(["judge", "compare", "--rows", "3"]) == 5
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "none of the 3 pairs could be judged" in said.err
+    assert "a reply that can not be read" in said.err
+
+
+def test_pairs_that_were_not_judged_are_paid_for_and_say_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"}
+    folder = write_shop(tmp_path / "shop", models=models, judges=["label_set"], store="store.db")
+    first = json.dumps({"notes": "A: came first\nB: came second", "ranking": "A > B"})
+    script = {"rules": [{"when": r"password", "reply": "I can not tell."}], "default": first}
+    (folder / "judge.yaml").write_text(yaml.safe_dump(script), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert execute(["run", "--quiet"]) == 0
+    capsys.readouterr()
+    assert execute(["judge", "compare", "--rows", "20", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    judged, failed = document["swapped"], document["not_judged"]
+    assert judged > 0
+    assert failed > 0
+    assert document["judge_calls"] == 2 * judged + 4 * failed  # each order was asked for once more
+    assert execute(["judge", "compare", "--rows", "20"]) == 0
+    assert "not judged: scripted/judge.yaml twice gave a reply that can not be read" in capsys.readouterr().out

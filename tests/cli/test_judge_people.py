@@ -150,3 +150,16 @@ def test_too_few_labels_teach_nothing(
     Path("few.csv").write_text("message,output,label\nWhat?,Fine.,kept\n", encoding="utf-8")
     assert execute(["judge", "align", "--labels", "few.csv", "-q"]) == 2
     assert "1 labels are too few" in capsys.readouterr().err
+
+
+def test_a_judge_that_can_not_be_read_is_no_agreement_of_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 4."""
+    monkeypatch.chdir(shop(tmp_path))
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"default": "I can not tell."}), encoding="utf-8")
+    assert execute(["judge", "calibrate", "--labels", "labels.csv", "--json", "-q"]) == 5
+    found = json.loads(capsys.readouterr().out)
+    assert "none of the 120 labelled outputs could be judged" in found["error"]["message"]
+    with open_store(create=False) as store:
+        assert not store.judges.items("agreement", "criterion")
