@@ -26,6 +26,7 @@ from promptlearn.judging.agreement import Agreement, agreement_of
 from promptlearn.judging.finding import found
 from promptlearn.models.base import Model
 from promptlearn.programs import Program
+from promptlearn.prompt.chat import LiteralDumper
 from promptlearn.records import (
     Contract,
     Example,
@@ -127,7 +128,10 @@ def write_judge(file: JudgeFile, path: Path) -> None:
     """A judge's file that `use:` can name."""
     content = {key: value for key, value in file.model_dump(mode="json").items() if value not in (None, {}, "")}
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120), encoding="utf-8")
+    text = yaml.dump(content, Dumper=LiteralDumper, sort_keys=False, allow_unicode=True, width=120)
+    if yaml.safe_load(text) != content:  # a text that a literal block can not express
+        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
+    path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)

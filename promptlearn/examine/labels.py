@@ -31,20 +31,23 @@ def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str 
     """The rows of a table with the columns `output` and `label` (or `score`, `passed`), and `explanation` where given.
 
     What the output answered stands in the configuration's own columns (`columns`: variable → column, and `expected`),
-    or `example` names a row of the job's data by its id. Raises `DataError` naming file, row and column.
+    or `example` names a row of the job's data by its id. An expected answer without a column of its own (people's label
+    may bear its name) is that of the data's row with the same inputs. Raises `DataError` naming file, row and column.
     """
     table = open_table(path)
     label = _one_of(table.columns, _LABEL_COLUMNS)
     if label is None or "output" not in table.columns:
         raise DataError(f"{path}: labels need the columns output and label; it has {', '.join(table.columns)}")
     known = {example.id: example for example in job.dataset.examples}
+    why = _one_of(table.columns, _WHY_COLUMNS)
+    taken = ("output", "person", label, why)
+    answers = _Answers(job.dataset.examples, expected if expected in table.columns and expected not in taken else None)
     found = []
     for row in table.rows:
         cells = _cells(row, path)
         if cells.get(label) in (None, ""):
             continue
-        example = _example(cells, row, known, columns, expected, path)
-        why = _one_of(table.columns, _WHY_COLUMNS)
+        example = _example(cells, row, known, columns, answers, path)
         found.append(
             HumanLabel(
                 example,
@@ -119,7 +122,7 @@ def _example(
     row: Row,
     known: Mapping[str, Example],
     columns: Mapping[str, str],
-    expected: str | None,
+    answers: _Answers,
     path: Path,
 ) -> Example:
     if (id := cells.get("example")) is not None:
@@ -130,7 +133,18 @@ def _example(
     if missing:
         raise DataError(f"{path}: {row.place}: no column {missing[0]!r}; give the inputs, or the row's id as `example`")
     inputs = {name: cells[column] for name, column in columns.items()}
-    return Example(fingerprint(inputs), inputs, cells.get(expected) if expected else None)
+    return Example(fingerprint(inputs), inputs, answers.of(cells, inputs))
+
+
+class _Answers:
+    """Expected answers of labelled outputs: those of a table's column, or those of data with the same inputs."""
+
+    def __init__(self, examples: Sequence[Example], column: str | None) -> None:
+        self._column = column
+        self._known = {fingerprint(dict(example.inputs)): example.expected for example in examples}
+
+    def of(self, cells: Mapping[str, Json], inputs: Mapping[str, Json]) -> Json:
+        return cells.get(self._column) if self._column else self._known.get(fingerprint(dict(inputs)))
 
 
 def _from_verdict(verdict: Verdict, rollout: Rollout, examples: Mapping[str, Example], judge: str) -> HumanLabel:

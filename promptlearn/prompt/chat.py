@@ -107,7 +107,7 @@ class _Loader(yaml.SafeLoader):
     """Reads plain scalars as JSON would: no dates, and only `true` and `false` are booleans."""
 
 
-class _Dumper(yaml.SafeDumper):
+class LiteralDumper(yaml.SafeDumper):
     """Writes text of several lines as literal blocks, and nothing as an anchor."""
 
     def ignore_aliases(self, data: object) -> bool:
@@ -128,7 +128,7 @@ def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
 
 
-_Dumper.add_representer(str, _write_text)
+LiteralDumper.add_representer(str, _write_text)
 
 
 def is_chat(text: str) -> bool:
@@ -288,7 +288,7 @@ def _load(text: str, name: str) -> dict[str, Any]:
 
 def _dump(document: dict[str, Json], name: str) -> str:
     """YAML that reads back as the same document; quoted throughout where literal blocks can not express a text."""
-    for dumper in (_Dumper, yaml.SafeDumper):
+    for dumper in (LiteralDumper, yaml.SafeDumper):
         text: str = yaml.dump(document, Dumper=dumper, sort_keys=False, allow_unicode=True, width=_NO_WRAP)
         if _load(text, name) == document:
             return text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from shop import write_shop
+from shop import write_shop, write_table
 
 from promptlearn.cli.main import execute
 from promptlearn.judging import load_judge_file
@@ -135,6 +135,7 @@ def test_align_learns_the_judge_s_prompt_and_proves_it_on_held_out_labels(
     assert WHY in file.system
     assert "Be polite." in file.system
     assert "<<<DATA line" in file.system
+    assert "system: |" in Path("price.yaml").read_text(encoding="utf-8")  # a person reads it: lines as they are
     config = yaml.safe_load(Path("promptlearn.yaml").read_text(encoding="utf-8"))
     Path("promptlearn.yaml").write_text(yaml.safe_dump(config | {"judges": ["price.yaml"]}), encoding="utf-8")
     assert execute(["judge", "calibrate", "--labels", "labels.csv", "--json", "-q"]) == 0
@@ -163,3 +164,18 @@ def test_a_judge_that_can_not_be_read_is_no_agreement_of_zero(
     assert "none of the 120 labelled outputs could be judged" in found["error"]["message"]
     with open_store(create=False) as store:
         assert not store.judges.items("agreement", "criterion")
+
+
+@pytest.mark.parametrize("column", ["label", "output"])
+def test_people_s_label_is_not_taken_for_the_expected_answer(
+    column: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The configuration's expected column may bear a name of the labels' table; the data say what was expected."""
+    monkeypatch.chdir(shop(tmp_path))
+    rows = [{"message": f"What is item {number}?", column: "account"} for number in range(60)]
+    write_table(Path("tickets.csv"), rows)
+    data = ["--set", f"data.expected={column}", "--labels", "labels.csv"]
+    assert execute(["judge", "calibrate", "--json", "-q", *data]) == 0
+    found = json.loads(capsys.readouterr().out)["disagreements"]
+    numbered = {one["inputs"]["message"]: one["expected"] for one in found}
+    assert (numbered["What is item 0?"], numbered["What is item 117?"]) == ("account", None)
