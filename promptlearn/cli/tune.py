@@ -155,13 +155,15 @@ def _print_result(result: TuneResult, as_json: bool) -> None:
         print_json(result.to_json())
         return
     usage = result.usage["task"]
+    unpriced = result.gpu_cost_usd is None
+    price = "price unknown: tuning.gpu_usd_per_hour is not set" if unpriced else money(result.gpu_cost_usd)
     say(
         f"validation {as_score(result.baseline)} → {as_score(result.best)} at step {result.best_step} "
         f"of {result.steps}; stopped: {result.stop_reason}"
     )
     say(
         f"{usage.calls} task calls, {count(usage.input_tokens)} tokens in, {count(usage.output_tokens)} out; "
-        f"device {result.gpu_s:.0f} s ({money(result.gpu_cost_usd)}), {result.wall_s:.0f} s in all"
+        f"device {result.gpu_s:.0f} s ({price}), {result.wall_s:.0f} s in all"
     )
     if not result.improved:
         note("no step was better than the base on validation, so the adapter changes nothing", style="yellow")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -153,3 +154,22 @@ def test_there_is_nothing_to_see_before_the_first_run(command: Command, tmp_path
         pass
     code, _, err = command("status")
     assert (code, "no training run yet: start one with `promptlearn tune run`" in " ".join(err.split())) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_quiet_run_says_nothing_but_its_result(command: Command, tmp_path: Path) -> None:
+    """What transformers and peft would say of themselves on stderr is not said."""
+    pytest.importorskip("torch")
+    from tiny_folder import write_tiny_model
+
+    write_tiny_model(tmp_path / "tiny")
+    settings = {"base": "tiny", "device": "cpu", "groups": 2, "group": 4, "max_tokens": 1, "validation_rows": 4}
+    project(tmp_path, steps=1, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        code, out, err = command("run", "--quiet")
+    assert code in (0, 3), err
+    assert err in ("", "no step was better than the base on validation, so the adapter changes nothing\n")
+    assert "(price unknown: tuning.gpu_usd_per_hour is not set)" in out
+    code, out, _ = command("run", "--quiet", "--set", "tuning.gpu_usd_per_hour=3600", "--set", "search.seed=1")
+    assert "($" in out

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,23 @@ def load(name: str, device: str, cache_dir: Path | None = None) -> tuple[Any, Ch
     folder = _folder(name, cache_dir)
     bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
+    with _without_bars():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
     return model.to(device), ChatTokenizer(tokenizer), _weights_hash(folder)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """What is seen of a run is what its observer says; transformers draws bars of its own on stderr."""
+    from transformers.utils import logging
+
+    drawn = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if drawn:
+            logging.enable_progress_bar()
 
 
 def load_config(name: str, cache_dir: Path | None = None) -> Any:
@@ -131,7 +147,8 @@ def _convert(file: Path, folder: Path) -> None:
 
     where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name}
     AutoTokenizer.from_pretrained(**where).save_pretrained(folder)
-    read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    with _without_bars():
+        read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
     config = read.config
     if hasattr(config, "quantization_config"):
         del config.quantization_config

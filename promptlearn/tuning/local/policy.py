@@ -7,6 +7,7 @@ sample is drawn from. One user at a time; whoever wants the weights waits. Knows
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,10 @@ class Policy:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(lora.seed)
-            self._wrapped: PeftModel = get_peft_model(model, settings, adapter_name="trained")
-            self._wrapped.add_adapter("published", settings)
+            with warnings.catch_warnings():  # peft's word to transformers, and nobody else's business
+                warnings.filterwarnings("ignore", ".is_gradient_checkpointing. is deprecated", FutureWarning)
+                self._wrapped: PeftModel = get_peft_model(model, settings, adapter_name="trained")
+                self._wrapped.add_adapter("published", settings)
         self._wrapped.eval()
         self._model = model
         self._trunk = getattr(model, model.base_model_prefix)
