@@ -13,7 +13,7 @@ import pytest
 from colours import COLOURS, LABELS, colour_job, colour_tuning
 from toy_policy import Table, ToyLearner, ToySampler, ToyTokenizer, read, toy_backend
 
-from promptlearn.compare.learning import weights_curve
+from promptlearn.compare.curves import weights_curve
 from promptlearn.config import SearchConfig
 from promptlearn.errors import ConfigError, Interrupted, TooManyErrors, TuningError
 from promptlearn.job import JudgeSpec
