@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -74,3 +76,11 @@ def test_a_prompt_file_is_not_overwritten(tmp_path: Path) -> None:
     write_prompt(tagger(), tmp_path / "prompt.yaml")
     with pytest.raises(PromptError, match="there already"):
         write_prompt(tagger(), tmp_path / "prompt.yaml")
+
+
+def test_who_lacks_dspy_reads_one_line_that_names_the_extra() -> None:
+    without = "import sys; sys.modules['dspy'] = None\nfrom promptlearn.dspy import PromptLearn"
+    said = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=False)
+    assert said.returncode == 1
+    last = said.stderr.rstrip().splitlines()[-1]
+    assert last.endswith("ConfigError: DSPy is not installed: pip install 'promptlearn-optimizer[dspy]'")

@@ -8,7 +8,11 @@
 switches its disk cache off, which is pickle. What runs programs is `programs/dspy_module.py`.
 """
 
-from promptlearn.dspy.metrics import MetricJudge, as_metric
-from promptlearn.dspy.teleprompter import PromptLearn, load_prompt, write_prompt
+from promptlearn.programs.dspy_lm import load_dspy
+
+load_dspy()  # first, so that who lacks DSPy reads one line that names the extra
+
+from promptlearn.dspy.metrics import MetricJudge, as_metric  # noqa: E402
+from promptlearn.dspy.teleprompter import PromptLearn, load_prompt, write_prompt  # noqa: E402
 
 __all__ = ["MetricJudge", "PromptLearn", "as_metric", "load_prompt", "write_prompt"]

@@ -44,7 +44,7 @@ def load_dspy() -> Any:
     except ModuleNotFoundError as error:
         if error.name != "dspy":
             raise
-        raise ConfigError("a DSPy program needs DSPy: pip install 'promptlearn-optimizer[dspy]'") from None
+        raise ConfigError("DSPy is not installed: pip install 'promptlearn-optimizer[dspy]'") from None
     dspy.configure_cache(enable_disk_cache=False)
     return dspy
 
