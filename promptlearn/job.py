@@ -44,7 +44,7 @@ from promptlearn.result import Alarm, Measure, RunResult
 from promptlearn.reviews import usable
 from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Pool, Slots, Spare
-from promptlearn.selection.objectives import MEASURES
+from promptlearn.selection.objectives import MEASURES, PROMPT_SIZE
 from promptlearn.steering import Steering, budget_of
 from promptlearn.store import Store
 from promptlearn.store.rows import EVALUATION, RunState
@@ -218,7 +218,8 @@ class Job:
     def proposer_names(self) -> tuple[Proposer | str, ...]:
         if self.proposers:
             return self.proposers
-        return usual_proposers(self.meta is not None)
+        shorter = bool(self.objectives) and self.objectives[0].name in PROMPT_SIZE
+        return usual_proposers(self.meta is not None, shorter)
 
     def asks_meta(self) -> bool:
         """Whether a proposer may ask the meta model."""

@@ -115,9 +115,11 @@ def test_an_objective_that_leads_is_what_has_to_be_proven(tmp_path: Path) -> Non
         with open_store(tmp_path / f"{concurrency}.db") as store:
             report = load_run(store, result.run_id)
         assert report.best == result.best_digest
-        [taken] = [one for candidate in report.candidates for one in candidate.decisions if one.stage == "objective"]
-        assert taken.outcome == "accepted"
-        assert "length 2" in taken.reason
+        [taken] = [one for candidate in report.candidates for one in candidate.decisions if one.outcome == "accepted"]
+        assert taken.stage == "race"
+        assert "better by length, 2" in taken.reason
+        assert taken.difference is not None
+        assert "quality changes by" in taken.reason
         found.append((taken, result.best_digest))
     assert found[0] == found[1]
 

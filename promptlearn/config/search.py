@@ -12,9 +12,12 @@ ProposerName = Literal["rewrite", "edit", "rules", "demos", "prune", "merge"]
 OptimizerName = Literal["promptlearn", "dspy:gepa", "dspy:miprov2"]
 
 
-def usual_proposers(has_meta: bool) -> tuple[ProposerName, ...]:
-    """Those that propose where nobody names any."""
-    return ("rewrite", "edit", "rules", "demos", "merge") if has_meta else ("rules", "demos", "merge")
+def usual_proposers(has_meta: bool, shorter: bool = False) -> tuple[ProposerName, ...]:
+    """Those that propose where nobody names any; `shorter` where a shorter prompt is what leads: demonstrations make it
+    longer, so that leaving parts out takes their place.
+    """
+    usual: tuple[ProposerName, ...] = ("rewrite", "edit") if has_meta else ()
+    return (*usual, "rules", "prune" if shorter else "demos", "merge")
 
 
 class SearchConfig(Section):
@@ -23,7 +26,7 @@ class SearchConfig(Section):
     of the keys below, `seed`, `concurrency` and `max_error_share` mean something to them."""
     proposers: tuple[ProposerName, ...] | None = Field(None, min_length=1)
     """By default all that can work: `rules`, `demos` and `merge`, with `models.meta` also `rewrite` and `edit`. `prune`
-    proposes only where it is named."""
+    proposes only where it is named, or in the place of `demos` where `cost` or `tokens` leads the `objectives`."""
     concurrency: int = Field(16, ge=1, le=1024)
     """Calls at the same time, over all roles; slots of a local model."""
     seed: int = 0

@@ -22,6 +22,7 @@ from promptlearn.optimizer.choosing import Chooser
 from promptlearn.optimizer.guarding import Guarding, Standing
 from promptlearn.optimizer.lineage import joined
 from promptlearn.optimizer.pruning import Pruner
+from promptlearn.optimizer.pursuing import pursuit_of
 from promptlearn.optimizer.racing import run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.round import Problem, Round
@@ -66,6 +67,8 @@ class Optimizer:
         guarding: Guarding | None = None,
         objectives: Sequence[ObjectiveConfig] = (),
     ) -> None:
+        baseline = Candidate(seed, parents=(), proposer="baseline")
+        self._pursuit = pursuit_of(objectives, baseline)
         self._problem = Problem(
             dataset,
             {proposer.name: proposer for proposer in proposers},
@@ -75,6 +78,7 @@ class Optimizer:
             extra=allowance.part(EXTRA, 0, len(dataset.validation)),
             critique=allowance.part(CRITIQUE, settings.minibatch, min(settings.critique, len(dataset.train))),
             objectives=tuple(objectives),
+            pursuit=self._pursuit,
         )
         self._evaluator = evaluator
         self._ledger = ledger
@@ -91,7 +95,6 @@ class Optimizer:
         self._held: dict[Role, Charge] = {}
         self._idle = 0
         self._seed = seed
-        baseline = Candidate(seed, parents=(), proposer="baseline")
         credit = Credit(list(self._problem.proposers))
         self.search = Search(baseline, {baseline.digest: baseline}, credit, seen={seed.digest})
 
@@ -173,7 +176,7 @@ class Optimizer:
         return sum(len(self._problem.dataset.validation) - len(known.get(digest, ())) for digest in incumbents)
 
     def _flight(self, number: int) -> Flight:
-        outcome = Outcome()
+        outcome = Outcome(measure=self._pursuit.measure if self._pursuit else None)
         view = self.search.view()
         reader = Reader(
             self._evaluator, self._ledger, self._allowance, number, view.knows, outcome, view.incumbent.digest
@@ -198,7 +201,13 @@ class Optimizer:
         winner = outcome.winner
         if winner is None or incumbent.digest == round.view.incumbent.digest or winner.digest in self.search.seen:
             return None
-        later = Outcome(read=outcome.read, costs=outcome.costs)
+        later = Outcome(
+            read=outcome.read,
+            costs=outcome.costs,
+            measure=outcome.measure,
+            figures=outcome.figures,
+            gains=outcome.gains,
+        )
         reader = self._reader(round.number, later)
         challenger = self._join(winner) or winner
         if challenger is not winner:
@@ -212,7 +221,9 @@ class Optimizer:
             reader,
             f"{self._settings.seed}/rematch/{round.number}",
             fresh=round.fresh(incumbent, [challenger], self.search.learned),
+            pursuit=self._pursuit,
         )
+        outcome.gains = later.gains
         won = next(decision for decision in outcome.decisions if decision.outcome == "accepted")
         meets = "meets" if challenger is winner else f"as part of {challenger.digest[:8]} meets"
         reason = f"{won.reason}; {meets} the new incumbent {incumbent.digest[:8]} next"

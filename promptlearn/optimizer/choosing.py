@@ -1,7 +1,7 @@
 """Choosing by several objectives among what a search has found, before the test split is read.
 
-The search climbs by quality; here the other objectives have their say, on validation rows that a few promising prompts
-are run on to the end. Knows rows and boards; how prompts came about does not matter.
+The search climbs by the first objective; here the others have their say, on validation rows that a few promising
+prompts are run on to the end. Knows rows and boards; how prompts came about does not matter.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from math import ceil
 
@@ -53,6 +53,10 @@ class Reader:
                 if key not in shared:
                     self._allowance.use(self._number, self._outcome.costs[split, key])
         return [rows[index :: len(prompts)] for index in range(len(prompts))]
+
+    def earned(self, gains: Mapping[str, float]) -> None:
+        """Note by how much a race in pursuit of another objective than quality saw each candidate gain."""
+        self._outcome.gains = {**(self._outcome.gains or {}), **gains}
 
     def proposing(self) -> AbstractContextManager[None]:
         """Count what proposals cost that are made in this block."""

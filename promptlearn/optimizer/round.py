@@ -18,6 +18,7 @@ from promptlearn.feedback import JudgedRow, Mistakes, mistakes
 from promptlearn.objectives import tie_breakers
 from promptlearn.optimizer.focus import Focus, focus_on
 from promptlearn.optimizer.lineage import partners as partners_of
+from promptlearn.optimizer.pursuing import Pursuit
 from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
@@ -43,6 +44,8 @@ class Problem:
     critique: int
     """Train rows that a round may learn from."""
     objectives: tuple[ObjectiveConfig, ...] = ()
+    pursuit: Pursuit | None = None
+    """Where another objective than quality leads."""
     extra: int = 0
     """Train rows that a race may read of each prompt in extra time."""
 
@@ -85,7 +88,8 @@ class Round:
         try:
             await self._event("round", of=self._settings.rounds, parent=self._parent.digest)
             critique = await self._critique()
-            drafts = await self._propose(critique) if critique.modes or self._problem.reviews else []
+            worth_it = critique.modes or self._problem.reviews or self._problem.pursuit
+            drafts = await self._propose(critique) if worth_it else []
             candidates = await self._within_contract(drafts)
             through = await self._gate(candidates, critique)
             return await self._race(through) if through else None
@@ -93,7 +97,13 @@ class Round:
             return spent
 
     def _choose_parent(self) -> Candidate:
-        """From the Pareto front over validation examples; the incumbent while it is not scored."""
+        """From the Pareto front over validation examples; the incumbent while it is not scored.
+
+        In pursuit of another objective than quality by that, among those that keep the allowance of quality.
+        """
+        chance = f"{self._settings.seed}/parent/{self.number}"
+        if self._problem.pursuit is not None:
+            return self._problem.pursuit.parent(self.view, chance)
         known = self.view.of("validation")
         scores = {
             digest: {example: score for example, score in known.get(digest, {}).items() if score is not None}
@@ -102,7 +112,7 @@ class Round:
         incumbent = self.view.incumbent
         if not scores[incumbent.digest]:
             return incumbent
-        return self.view.pool[choose_parent(scores, incumbent.digest, f"{self._settings.seed}/parent/{self.number}")]
+        return self.view.pool[choose_parent(scores, incumbent.digest, chance)]
 
     async def _critique(self) -> Critique:
         """The parent on a train batch, which grows from a minibatch until its critiques hardly say anything new."""
@@ -200,6 +210,7 @@ class Round:
             ),
             reviews=self._problem.reviews,
             partners=partners,
+            wish="" if self._problem.pursuit is None else self._problem.pursuit.wish(),
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
         )
 
@@ -264,7 +275,12 @@ class Round:
         before = {row.example.id: row.score for row in sample}
         flawless = all(score == 1 for score in before.values())  # then nothing on these rows can be better
         through: list[tuple[float, Candidate]] = []
+        pursuit = self._problem.pursuit
         for candidate, own in zip(candidates, columns, strict=True):
+            if pursuit is not None:
+                if (led := self._pursues(pursuit, candidate, own, sample)) is not None:
+                    through.append((led, candidate))
+                continue
             pairs = [
                 (row.score, old) for row in own if row.score is not None and (old := before[row.example.id]) is not None
             ]
@@ -278,6 +294,29 @@ class Round:
         await self._event("gate", through=[candidate.digest for candidate in best], of=len(candidates))
         return best
 
+    def _pursues(
+        self, pursuit: Pursuit, candidate: Candidate, rows: Sequence[Row], parent: Sequence[Row]
+    ) -> float | None:
+        """The gain over the parent by the objective in the lead; None, with a decision, where there is none, or where
+        quality loses more than it may.
+        """
+        lead, led, lost = pursuit.aim.lead.name, pursuit.gain(rows, parent), pursuit.loses(rows, parent)
+        if led > 0 and lost is None:
+            return led
+        reason = f"no better by {lead} than its parent on {len(rows)} train rows"
+        if lost is not None:
+            reason = (
+                f"quality changes by {lost:+.3f} on {len(rows)} train rows, and {pursuit.aim.may_lose:g} may be lost"
+            )
+        both = [
+            (new.score, old.score)
+            for new, old in zip(rows, parent, strict=True)
+            if new.score is not None and old.score is not None
+        ]
+        change = sum(new - old for new, old in both) / max(1, len(both))
+        self._decide(candidate, "gate", reason, len(both), change)
+        return None
+
     def _best_half(self, gated: Sequence[tuple[float, Candidate]], of: int, rows: int) -> list[Candidate]:
         """Of what passed, as many as half of what was gated: those that gained most, and of equals those that the
         next objective prefers (without one, the shorter).
@@ -289,7 +328,10 @@ class Round:
         for gain, candidate in gated:
             if candidate.digest not in best:
                 reason = f"behind {ranked[0][1].digest[:8]} on {rows} train rows"
-                self._decide(candidate, "gate", reason, rows, gain / max(1, rows))
+                if self._problem.pursuit is None:
+                    self._decide(candidate, "gate", reason, rows, gain / max(1, rows))
+                else:  # the gain is none of quality
+                    self._decide(candidate, "gate", f"{self._problem.pursuit.aim.lead.name}: {reason}", rows)
         return [candidate for _, candidate in gated if candidate.digest in best]
 
     async def _race(self, candidates: Sequence[Candidate]) -> BudgetSpent | None:
@@ -305,6 +347,7 @@ class Round:
             f"{self._settings.seed}/race/{self.number}",
             {candidate.digest: self._ties[candidate.digest] for candidate in candidates},
             self.fresh(self.view.incumbent, candidates, self.view.learned),
+            self._problem.pursuit,
         )
         for decision in decisions:
             candidate = by_digest[decision.candidate]

@@ -5,7 +5,7 @@ A round sees a view that never changes under its hands; only a commit, in the or
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -32,6 +32,8 @@ class View:
     scores: Mapping[Split, Scores]
     learned: frozenset[str] = frozenset()
     """Train examples that some prompt was criticised on."""
+    figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """What another objective in the lead is on validation rows: digest → example → value."""
 
     def of(self, split: Split) -> Scores:
         return self.scores.get(split, {})
@@ -61,8 +63,16 @@ class Outcome:
     """Train examples that this round's candidates learned from."""
     proposing: Spending = field(default_factory=Spending)
     """What came on top of the rows: proposals, and judgements of guards."""
+    measure: Callable[[Row], float | None] | None = None
+    """What the objective in the lead is on a row, where that is not quality."""
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    """As in `View`, of the rows that decisions read."""
+    gains: dict[str, float] | None = None
+    """Digest → gain in the lead that a race saw; None where quality leads."""
 
     def note(self, row: Row, split: Split) -> None:
+        if self.measure is not None and split == "validation" and (value := self.measure(row)) is not None:
+            self.figures.setdefault(row.rollout.prompt, {})[row.example.id] = value
         self.read.setdefault(split, {}).setdefault(row.rollout.prompt, {})[row.example.id] = row.score
 
 
@@ -78,12 +88,14 @@ class Search:
     scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     learned: set[str] = field(default_factory=set)
     """Train examples that some prompt was criticised on."""
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+    """As in `View`."""
     stop_reason: str = ""
 
     def view(self) -> View:
         scores = {split: dict(by_prompt) for split, by_prompt in self.scores.items()}
         seen, learned = frozenset(self.seen), frozenset(self.learned)
-        return View(self.incumbent, dict(self.pool), deepcopy(self.credit), seen, scores, learned)
+        return View(self.incumbent, dict(self.pool), deepcopy(self.credit), seen, scores, learned, dict(self.figures))
 
     def knows(self, split: Split, key: Key) -> bool:
         return key[1] in self.scores.get(split, {}).get(key[0], {})
@@ -111,7 +123,8 @@ class Search:
         for name, count in outcome.drafted.items():
             self.credit.drafted(name, count)
         for candidate in fresh:
-            self.credit.earned(candidate.proposer, _gain(candidate, decisions), *_price(candidate, outcome))
+            gain = _gain(candidate, decisions) if outcome.gains is None else outcome.gains.get(candidate.digest, 0.0)
+            self.credit.earned(candidate.proposer, gain, *_price(candidate, outcome))
         self.read(outcome)
         return fresh, decisions
 
@@ -121,6 +134,8 @@ class Search:
             known = self.scores.setdefault(split, {})
             for digest, scores in by_prompt.items():
                 known[digest] = known.get(digest, {}) | scores
+        for digest, figures in outcome.figures.items():
+            self.figures[digest] = self.figures.get(digest, {}) | figures
 
 
 def _gain(candidate: Candidate, decisions: Sequence[Decision]) -> float:

@@ -44,6 +44,8 @@ class Brief:
     """Approved reviews only."""
     partners: tuple[Partner, ...] = ()
     """Prompts to join with the parent, the one that adds most first."""
+    wish: str = ""
+    """What counts more than fewer mistakes, in words of ours; empty where quality leads."""
     seed: int = 0
     """Differs for every proposal of a run; the only source of chance."""
 

@@ -61,7 +61,7 @@ class EditProposer:
         self._meta_prompt = meta_prompt or MetaPrompt.load("edit")
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
-        if not brief.modes and not brief.reviews:
+        if not brief.modes and not brief.reviews and not brief.wish:
             return []
         return await gather([self._draft(brief, groups, i) for i, groups in enumerate(shares(brief, count))])
 

@@ -31,6 +31,7 @@ def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
     schema = parent.contract.output_schema
     return {
         "prompt": parent.text,
+        "wish": brief.wish,
         "rules": "\n".join(f"{i}. {rule.text}" for i, rule in enumerate(parent.rules, 1)),
         "modes": "\n\n".join(_mistake(i, mode) for i, mode in enumerate(modes, 1)),
         "kept": "\n\n".join(_row(example) for example in brief.kept[:_KEPT]),

@@ -27,7 +27,19 @@ _OPEN_THOUGHT = re.compile(r"</?(?:think|thinking)\b", re.IGNORECASE)
 _THOUGHT = re.compile(r"\A\s*<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
 
 
-_SHOWN = ("prompt", "other", "rules", "modes", "kept", "reviews", "answers", "variables", "locked", "output_schema")
+_SHOWN = (
+    "prompt",
+    "wish",
+    "other",
+    "rules",
+    "modes",
+    "kept",
+    "reviews",
+    "answers",
+    "variables",
+    "locked",
+    "output_schema",
+)
 INPUTS = frozenset({*_SHOWN, "max_words", "max_rules", "draft", "complaints"})
 """What a template may read; `promptlearn.proposing.material` says what stands in each."""
 
@@ -39,7 +51,8 @@ class MetaPrompt(MetaPromptFile):
 
     def messages(self, material: Mapping[str, str], max_words: int, max_rules: int = 1) -> tuple[Message, ...]:
         """The chat messages of one call."""
-        return self.filled(material, {"max_words": str(max_words), "max_rules": str(max_rules)})
+        ours = {"max_words": str(max_words), "max_rules": str(max_rules), "wish": material.get("wish", "")}
+        return self.filled({name: text for name, text in material.items() if name not in ours}, ours)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from random import Random
 
+from promptlearn.contract import violations
 from promptlearn.errors import ModelError, SystemicError
 from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
@@ -18,6 +20,10 @@ from promptlearn.proposing.meta import MetaPrompt, Request, ask, repeat_index
 from promptlearn.proposing.numbered import Made, Statement, read_numbered
 from promptlearn.records import Demonstration, Draft, Prompt, Rule, as_text
 
+_TRIES = 8
+"""Draws per draft: some break the contract, some come twice."""
+_PIECE = re.compile(r"(?<=[.!?] )|(?<=\n)(?!\n)")
+"""Where one sentence or line ends and the next begins."""
 _NONE = re.compile(r"\A\s*<none\s*/?>", re.IGNORECASE)
 
 
@@ -38,9 +44,40 @@ def drops(prompt: Prompt) -> list[Drop]:
     ]
 
 
+def shortened(parent: Prompt, seed: int, tries: int) -> list[Draft]:
+    """Distinct drafts without a run of neighbouring sentences, lines, rules or demonstrations, at most `tries`.
+
+    How long a run is, from a quarter of all down to a single one, and where it begins is drawn: large runs get rid
+    of much at once, small ones of what stands between what is needed (delta debugging, Zeller and Hildebrandt 2002).
+    None that breaks the contract, or leaves no text.
+    """
+    rng = Random(seed)  # noqa: S311 - no secret
+    pieces = [piece for piece in _PIECE.split(parent.text) if piece]
+    parts: list[str | Rule | Demonstration] = [*pieces, *parent.rules, *parent.demonstrations]
+    if len(parts) < 2:
+        return []
+    longest = len(parts).bit_length() - 1
+    found: dict[str, Draft] = {}
+    for _ in range(tries):
+        length = max(1, len(parts) >> rng.randint(min(2, longest), longest))
+        start = rng.randrange(len(parts) - length + 1)
+        left = [*parts[:start], *parts[start + length :]]
+        text = "".join(part for part in left if isinstance(part, str))
+        prompt = replace(
+            parent.with_text(text) if text != parent.text else parent,
+            rules=tuple(part for part in left if isinstance(part, Rule)),
+            demonstrations=tuple(part for part in left if isinstance(part, Demonstration)),
+        )
+        if text.strip() and not violations(prompt, parent):
+            why = f"without {length} of {len(parts)} parts, from part {start + 1} on"
+            found.setdefault(prompt.digest, Draft(prompt, why))
+    return list(found.values())
+
+
 class PruneProposer:
     """Drafts that say the same in fewer rules, where a model finds some, and drafts that lack one part each: those
-    measured to be worth least first, then the longest.
+    measured to be worth least first, then the longest. Where a shorter prompt is what counts, drafts too that lack a
+    part of the text (see `shortened`).
     """
 
     name = "prune"
@@ -51,6 +88,9 @@ class PruneProposer:
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
         drafts = {draft.prompt.digest: draft for draft in await self._fused(brief)}
+        if brief.wish:
+            found = shortened(brief.parent, brief.seed, _TRIES * count)
+            drafts |= {draft.prompt.digest: draft for draft in found[: count - len(drafts)]}
         for drop in sorted(drops(brief.parent), key=lambda drop: (_worth(drop.what), -_length(drop.what))):
             drafts.setdefault(drop.prompt.digest, Draft(drop.prompt, _why(drop.what)))
         return list(drafts.values())[:count]

@@ -52,7 +52,7 @@ class RewriteProposer:
         self._meta_prompt = meta_prompt or MetaPrompt.load("rewrite")
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
-        if not brief.modes and not brief.reviews:
+        if not brief.modes and not brief.reviews and not brief.wish:
             return []
         groups = [modes for share in shares(brief, count) for modes in share]
         return await gather([ask(self._model, self._request(brief, groups[i], i)) for i in range(count)])

@@ -20,6 +20,8 @@ LEVEL = 0.05
 EXACT = 1e-9
 """Part of an allowance by which arithmetic may miss it."""
 
+PROMPT_SIZE = ("cost", "tokens")
+"""Measures that a shorter prompt is better by, whatever it says."""
 MEASURES = ("cost", "tokens", "latency", "length")
 """Of an answer; they have no upper end, as scores have."""
 

@@ -202,11 +202,14 @@ class Race:
         return [self._decide(runner, winner) for runner in self._runners]
 
     def _prove(self) -> None:
-        level = self._tests.get(self._position)
         for runner in self._runners:
             if runner.ended is None:
-                reached = runner.better.value >= self._bound
-                runner.proven = runner.proven or reached or (level is not None and runner.p_value() <= level)
+                runner.proven = runner.proven or self._reached(runner)
+
+    def _reached(self, runner: Runner) -> bool:
+        """Whether it is proven better now: by its evidence, or where a test is due by that."""
+        level = self._tests.get(self._position)
+        return runner.better.value >= self._bound or (level is not None and runner.p_value() <= level)
 
     def _drop_behind(self) -> None:
         """Rows that would tell how far a proven candidate is ahead teach more in the next round."""

@@ -36,9 +36,9 @@ def test_every_shipped_meta_prompt_renders_with_and_without_its_material(name: s
     meta = MetaPrompt.load(name)
     assert meta.name == name
     empty = meta.messages({}, 100)
-    full = meta.messages(dict.fromkeys(meta.inputs - {"max_words", "max_rules"}, "some words"), 100)
+    full = meta.messages(dict.fromkeys(meta.inputs - {"max_words", "max_rules", "wish"}, "some words"), 100)
     assert "<<<DATA" not in empty[-1].content
-    assert full[-1].content.count("<<<DATA") == len(meta.inputs - {"max_words", "max_rules"})
+    assert full[-1].content.count("<<<DATA") == len(meta.inputs - {"max_words", "max_rules", "wish"})
     assert "\n\n\n" not in full[-1].content
 
 

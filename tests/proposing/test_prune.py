@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 from topic_task import TOPICS, accuracy, topic_brief
 
+from promptlearn.contract import violations
 from promptlearn.errors import ModelError
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing import Brief, drops, open_proposer
-from promptlearn.proposing.prune import fused
-from promptlearn.records import Demonstration, Effect, Interval, Prompt, Rule
+from promptlearn.proposing.prune import fused, shortened
+from promptlearn.records import Contract, Demonstration, Effect, Interval, Prompt, Rule
 
 
 def grown() -> Prompt:
@@ -122,3 +123,21 @@ def test_rules_of_different_prompts_stay_apart() -> None:
     apart = replace(wordy(), rules=(replace(RULES[0], part="plan"), RULES[1], replace(RULES[2], part="answer")))
     with pytest.raises(ModelError, match="different prompts"):
         fused(FUSED, apart)
+
+
+async def test_where_shorter_counts_runs_of_text_rules_and_demonstrations_go_and_the_contract_is_kept() -> None:
+    text = "First {name} things. Then others.\nA second line.\nA third line! And more.\nThe last line.\n"
+    parent = replace(grown().with_text(text), contract=Contract(locked=("A second line.",), variables=frozenset()))
+    drafts = shortened(parent, 3, 60)
+    assert len(drafts) == len({draft.prompt.digest for draft in drafts}) > 10
+    assert drafts == shortened(parent, 3, 60)
+    for draft in drafts:
+        fewer = len(draft.prompt.demonstrations) < len(parent.demonstrations)
+        assert fewer or len(draft.prompt.learned_text()) < len(parent.learned_text())
+        assert not violations(draft.prompt, parent)
+    assert any(draft.prompt.text != text for draft in drafts)
+    assert any(len(draft.prompt.rules) < len(parent.rules) for draft in drafts)
+    asked = await open_proposer("prune", model=None).propose(Brief(parent, (), wish="shorter", seed=3), 4)
+    assert len(asked) == 4
+    assert asked != await open_proposer("prune", model=None).propose(Brief(parent, (), wish="shorter", seed=4), 4)
+    assert shortened(Prompt.of("One sentence."), 0, 9) == []
