@@ -212,7 +212,7 @@ class _Batch:
         if self._done.is_set():
             return
         if future.cancelled():
-            self._error = Interrupted("stopped; everything that was paid for is kept")
+            self._error = Interrupted("stopped; everything that was paid for is kept, and the same command goes on")
         elif (error := future.exception()) is not None:
             self._error = error
         elif (trouble := future.result().trouble) is not None:

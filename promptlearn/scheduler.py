@@ -211,7 +211,9 @@ class Pool:
                 heapq.heappop(self._queue)  # begun, given up, or queued again with another rank
             elif self._closed or self._stopping():
                 heapq.heappop(self._queue)
-                ticket.future.set_exception(Interrupted("stopped; everything that was paid for is kept"))
+                ticket.future.set_exception(
+                    Interrupted("stopped; everything that was paid for is kept, and the same command goes on")
+                )
                 ticket.future.exception()  # nobody need be waiting for it
             elif rank.ahead and (
                 len(self._running) >= self._places_ahead or not self.slots.some_free or not self.spare.free

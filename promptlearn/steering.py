@@ -65,7 +65,7 @@ class Steering:
             return
         await self._open.wait()
         if self.stopping():
-            raise Interrupted("stopped; everything that was paid for is kept")
+            raise Interrupted("stopped; everything that was paid for is kept, and the same command goes on")
 
     def note_row(self) -> None:
         """A row is there."""

@@ -44,11 +44,12 @@ def canary(
     """Try to fool your judges: forged verdicts and fences, orders to the judge, self-praise, empty phrases.
 
     Takes outputs that a judge fails, adds what a prompt that games its reward would add, and counts what passes. Exit
-    code 3 where a judge was fooled, or passed every bad output anyway.
+    code 3 where a judge was fooled, or passed every bad output anyway; 5 where one could judge none.
     """
     from promptlearn.cli.console import print_json
     from promptlearn.cli.interrupt import run_until_interrupted
     from promptlearn.cli.progress import RunProgress
+    from promptlearn.errors import TooManyErrors
     from promptlearn.examine import canary_document, examine_canaries
 
     job = opened_job(config, overrides, store)
@@ -61,6 +62,8 @@ def canary(
     else:
         for report in reports:
             _print_canaries(report)
+    if any(report.unjudged and not report.trials for report in reports):
+        raise typer.Exit(TooManyErrors.exit_code)
     if not all(report.holds for report in reports):
         raise typer.Exit(EXIT_NOT_TRUSTED)
 
@@ -91,6 +94,6 @@ def _verdict(report: CanaryReport) -> str:
     if report.blind:
         return f"passes every bad output that was tried, on {len(report.blind)} examples: it tells nothing apart"
     if report.unjudged and not report.trials:
-        return "judged none of the bad outputs; see `promptlearn doctor`"
+        return f"judged none of the bad outputs: {report.trouble or 'no judgement'}; see `promptlearn doctor`"
     fooled = report.count("fooled")
     return f"fooled by {fooled} of {len(report.trials)} canaries" if fooled else "no canary passed"

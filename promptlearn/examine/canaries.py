@@ -50,6 +50,7 @@ def canary_document(report: CanaryReport) -> dict[str, Json]:
         **{outcome: report.count(outcome) for outcome in outcomes},
         "blind": list(report.blind),
         "unjudged": list(report.unjudged),
+        "trouble": report.trouble,
         "canaries": [
             {
                 "name": canary.name,

@@ -134,6 +134,8 @@ class CanaryReport:
     """Examples for which the judge passes every bad output that was tried, so that there was nothing to disguise."""
     unjudged: tuple[str, ...] = ()
     """Examples for which it judged no bad output."""
+    trouble: str = ""
+    """Why not, of the first of them."""
 
     def count(self, outcome: str) -> int:
         return sum(trial.outcome == outcome for trial in self.trials)
@@ -166,6 +168,7 @@ async def try_canaries(
         trials=tuple(await _all(tried)),
         blind=tuple(id for id, said in missed if any(verdict.score is not None for _, verdict in said)),
         unjudged=tuple(id for id, said in missed if all(verdict.score is None for _, verdict in said)),
+        trouble=next((verdict.error.message for _, said in missed for _, verdict in said if verdict.error), ""),
     )
 
 

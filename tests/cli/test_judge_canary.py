@@ -55,3 +55,15 @@ def test_an_unknown_judge_names_those_there_are(
     monkeypatch.chdir(shop(tmp_path, []))
     assert execute(["judge", "canary", "--judge", "tone"]) == 2
     assert "no judge 'tone' in this configuration; possible: correctness" in capsys.readouterr().err
+
+
+def test_a_judge_that_can_not_be_read_is_5_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path, [{"when": "", "reply": "I can not tell."}]))
+    assert execute(["judge", "canary", "-q"]) == 5
+    assert "judged none of the bad outputs: scripted/judge.yaml twice gave a reply" in capsys.readouterr().out
+    assert execute(["judge", "canary", "-q", "--json"]) == 5
+    (said,) = json.loads(capsys.readouterr().out)["judges"]
+    assert (said["holds"], said["canaries"][0]["held"]) == (False, 0)
+    assert "a reply that can not be read" in said["trouble"]
