@@ -140,6 +140,10 @@ class Comment:
     annotations: tuple[Annotation, ...] = ()
 
 
+SUSPICIOUS = frozenset({"hidden_character", "html_comment", "link_definition", "marker", "padding"})
+"""Kinds of removals that honest comments hardly ever have: somebody tried to say what no reader would see."""
+
+
 @dataclass(frozen=True, slots=True)
 class Removal:
     """Something that was taken out of a comment before anybody read it."""

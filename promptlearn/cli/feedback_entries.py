@@ -18,9 +18,9 @@ STATES = ("pending", "approved", "dismissed")
 
 def survey_store(store: Store, paths: Sequence[str] | None, **of: Any) -> list[Entry]:
     """Every comment of a store, with all that is known about it."""
+    from promptlearn.comments import SUSPICIOUS
     from promptlearn.config.reviews import stated_reviews
     from promptlearn.feedback.survey import survey
-    from promptlearn.forge.sanitize import SUSPICIOUS
 
     wanted = paths or stated_reviews(Path()).get("paths") or ()
     return survey(store.feedback.items(**of), tuple(wanted), SUSPICIOUS)

@@ -20,15 +20,12 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
+from promptlearn.comments import SUSPICIOUS
 from promptlearn.hidden import find_hidden, name_character, visible
 
 FindingKind = Literal[
     "hidden_character", "html_comment", "link_definition", "marker", "padding", "html_tag", "image", "link", "length"
 ]
-SUSPICIOUS: frozenset[FindingKind] = frozenset(
-    {"hidden_character", "html_comment", "link_definition", "marker", "padding"}
-)
-"""Kinds that honest comments hardly ever have: somebody tried to say what no reader would see."""
 
 MAX_LENGTH = 4000
 """Characters of a sanitised comment."""

@@ -88,9 +88,10 @@ def remarks(
     paths: Sequence[str] = (),
 ) -> Remarks:
     """A page of comments with what is known about each; `paths` say which files are prompts, empty: any."""
+    from promptlearn.comments import SUSPICIOUS
     from promptlearn.feedback.survey import survey
 
-    entries = survey(store.feedback.items(repo=repo), paths)
+    entries = survey(store.feedback.items(repo=repo), paths, SUSPICIOUS)
     counts: dict[FeedbackState, int] = {"pending": 0, "approved": 0, "dismissed": 0}
     for entry in entries:
         counts[entry.row.state] += 1

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from remarks import HOST, received
 
+from promptlearn.comments import SUSPICIOUS
 from promptlearn.feedback.approved import approved_reviews, commented_examples
 from promptlearn.feedback.classify import classify, stored_form
 from promptlearn.feedback.survey import Entry, comparable, pair_digest, survey, with_relation
-from promptlearn.forge.sanitize import SUSPICIOUS
 from promptlearn.records import Example
+from promptlearn.report import remarks
 from promptlearn.reviews import usable
 from promptlearn.store import Store, open_store
 from promptlearn.store.feedback_rows import feedback_ref
@@ -70,6 +71,12 @@ async def test_a_renamed_author_is_still_one(store: Store) -> None:
     entries = await said(store, ("Be kind, always.", "ann", 1), ("Always be kind.", "ann", 1))
     assert entries[0].support is not None
     assert entries[0].support.authors == 1
+
+
+async def test_the_page_of_remarks_names_hidden_characters_too(store: Store) -> None:
+    await said(store, ("Always be\u200b kind.", "ann", 1), ("Always say thanks.", "bob", 2))
+    found = {one.author: one.suspicions for one in remarks(store).items}
+    assert found == {"ann": ("it held what no reader sees: hidden character",), "bob": ()}
 
 
 async def test_contradictions_and_hidden_words_are_shown(store: Store) -> None:
