@@ -195,7 +195,7 @@ class PursuitRace(Race):
         gained = paired_test(runner.scores, runner.incumbent)
         quality = paired_test([new for new, _ in book.quality], [old for _, old in book.quality])
         decided = super()._decide(runner, winner)
-        reason = f"{lead}: {decided.reason}"
+        reason = decided.reason if decided.reason.startswith("quality") else f"{lead}: {decided.reason}"
         if runner is winner:
             how = "proven to lose" if self._not_inferior(book) else "as measured on all rows it loses"
             reason = (
