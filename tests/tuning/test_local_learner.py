@@ -22,7 +22,7 @@ from promptlearn.tuning.local.head import token_logprobs
 from promptlearn.tuning.local.learner import LocalLearner
 from promptlearn.tuning.local.memory import activation_bytes, plan
 
-GROUPS = [(5, [3, 4, 1]), (7, [2, 6]), (1, [2])]
+GROUPS = [(9, [3, 4, 1]), (7, [2, 6]), (1, [2])]
 
 
 def learner(tokens_at_once: int | None = None) -> LocalLearner:
