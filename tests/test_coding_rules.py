@@ -13,7 +13,7 @@ from promptlearn.assembly import assemble
 from promptlearn.cli.main import execute
 from promptlearn.config import load_config
 from promptlearn.dataset import find_leaks
-from promptlearn.job import Job
+from promptlearn.job import Job, check_job
 from promptlearn.reviews import load_reviews, usable
 
 FOLDER = Path(__file__).parents[1] / "examples/coding_rules"
@@ -29,7 +29,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
 
 
 def test_its_parts_open_and_its_splits_do_not_leak(job: Job) -> None:
-    job.check()
+    check_job(job)
     assert job.file is not None
     assert job.file.format == "block"
     assert find_leaks(job.dataset) == []

@@ -123,8 +123,9 @@ def _run(config: Config, store: str | None, dry_run: bool, as_json: bool, quiet:
         if dry_run:
             from promptlearn.cli.outcome import print_estimate
             from promptlearn.estimate import estimate
+            from promptlearn.job import check_job
 
-            job.check()
+            check_job(job)
             print_estimate(estimate(job), as_json)
             return
         result = _learn(job, quiet)

@@ -73,10 +73,11 @@ def check(
     from promptlearn.cli.outcome import print_estimate
     from promptlearn.config import load_config
     from promptlearn.estimate import estimate
+    from promptlearn.job import check_job
 
     job = assemble(load_config(config, tuple(overrides or ())), store)
     try:
-        job.check()
+        check_job(job)
         print_estimate(estimate(job), as_json)
     finally:
         job.store.close()

@@ -14,7 +14,7 @@ from promptlearn.compare.lab import Lab
 from promptlearn.compare.learning import tuning_of
 from promptlearn.config import ArmName
 from promptlearn.errors import ConfigError
-from promptlearn.job import Job
+from promptlearn.job import Job, check_job
 from promptlearn.records import Json
 from promptlearn.selection.stats import detectable_difference
 from promptlearn.tuning.engines import check_engine
@@ -87,7 +87,7 @@ class Plan:
 
 def _check(lab: Lab, job: Job) -> None:
     arms = lab.settings.arms
-    job.check(learns=any("prompt" in STAGES[arm] for arm in arms))
+    check_job(job, learns=any("prompt" in STAGES[arm] for arm in arms))
     if not job.dataset.test:
         raise ConfigError("the test split is empty, so there is nothing to compare arms on; set data.split")
     if job.program is not None and any(arm not in ("base", "prompt") for arm in arms):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from promptlearn.examine.choosing import chosen_judges, shown_rows
-from promptlearn.job import Job, open_bench
+from promptlearn.job import Job, check_job, open_bench
 from promptlearn.judging import DiffContains, DiffTouches, ExitCode, TestsPassed
 from promptlearn.judging.canary import CANARIES, CanaryReport, try_canaries
 from promptlearn.records import Json
@@ -26,7 +26,7 @@ async def examine_canaries(
     examples; kept in the store. Raises PromptlearnError.
     """
     examples = shown_rows(job, rows)
-    job.check(learns=False)
+    check_job(job, learns=False)
     reports = []
     async with open_bench(job, observer=observer, stopping=stopping) as bench:
         for judge in chosen_judges(bench.panel, names):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from promptlearn.errors import ConfigError
 from promptlearn.examine.choosing import source_of
-from promptlearn.job import Job, evaluating
+from promptlearn.job import Job, check_job, evaluating
 from promptlearn.judging.noise import Judged, Noise, PanelNoise, measure_noise
 from promptlearn.records import Json, Usage
 from promptlearn.runlog import Observer, nobody
@@ -44,7 +44,7 @@ async def examine_noise(
 
     Raises PromptlearnError, `ConfigError` where no judge could say anything else the second time.
     """
-    job.check(learns=False)
+    check_job(job, learns=False)
     if not job.panel(job.judge).stochastic:
         raise ConfigError("no judge of this configuration is a language model: the others say the same every time")
     examples = job.dataset.validation[:rollouts]

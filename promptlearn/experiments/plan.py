@@ -23,7 +23,7 @@ from promptlearn.estimate import RoleEstimate, estimate_roles
 from promptlearn.experiments.file import ExperimentsConfig, load_experiments
 from promptlearn.experiments.matrix import Experiment, caps, expand
 from promptlearn.experiments.shares import share_out
-from promptlearn.job import Job
+from promptlearn.job import Job, check_job
 from promptlearn.ledger import Budget
 from promptlearn.records import ROLES, Role, fingerprint
 from promptlearn.store import Store, open_store
@@ -185,7 +185,7 @@ def _open(experiment: Experiment, store: Store, datasets: dict[str, Dataset]) ->
     if key not in datasets:
         datasets[key] = read_data(table)
     job = assemble(experiment.config, store, dataset=datasets[key])
-    job.check(experiment.learns)
+    check_job(job, experiment.learns)
     if not experiment.learns and not job.dataset.test:
         raise ConfigError("the test split is empty, so there is nothing to measure the prompt on; set data.split")
     _check_share(job, experiment.learns)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from promptlearn.config import SamplerConfig, TuningConfig
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
-from promptlearn.job import Job, beat, note_end, versions
+from promptlearn.job import Job, beat, check_job, note_end, versions
 from promptlearn.ledger import Ledger
 from promptlearn.models.base import Sampling
 from promptlearn.models.threads import sleeping_threads
@@ -142,7 +142,7 @@ async def _sampling(
 
 def check(job: Job, tuning: TuningConfig) -> None:
     """Raises a UsageError for what would fail later, before anything is loaded or paid for."""
-    job.check(learns=False)
+    check_job(job, learns=False)
     if job.program is not None:
         raise ConfigError("`program` answers here, and a command has no weights to train; leave it out")
     check_engine(tuning)

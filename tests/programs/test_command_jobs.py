@@ -24,7 +24,7 @@ from promptlearn.config import load_config, parse_config
 from promptlearn.errors import ConfigError
 from promptlearn.estimate import estimate
 from promptlearn.health import examine
-from promptlearn.job import Evaluation, evaluate_job
+from promptlearn.job import Evaluation, check_job, evaluate_job
 from promptlearn.programs.workshop import PREFIX
 from promptlearn.records import Message
 
@@ -156,7 +156,7 @@ def test_a_cap_that_nobody_can_keep_is_refused_before_the_first_call(
 ) -> None:
     job = assemble(load_config(write_job(tmp_path, budget=budget)))
     with pytest.raises(ConfigError, match=f"{key} is set, and nobody knows what command/python"):
-        job.check()
+        check_job(job)
     job.store.close()
 
 

@@ -1,0 +1,218 @@
+"""Learning: a run from its beginning to the proof on the test split; the page to read first.
+
+Knows how a run begins, goes on and ends; how prompts are searched and proven stands elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from promptlearn.alarms import find_alarms
+from promptlearn.errors import ConfigError
+from promptlearn.job.bench import Bench, open_bench
+from promptlearn.job.checks import check_job, needs_of_dspy
+from promptlearn.job.parts import Job
+from promptlearn.job.record import beat, note_end, versions
+from promptlearn.ledger import Charge
+from promptlearn.optimizer import Optimizer, Search
+from promptlearn.optimizer.allowance import Allowance
+from promptlearn.optimizer.choosing import Chooser, Known
+from promptlearn.optimizer.guarding import Standing, adopted
+from promptlearn.prompt import chat_file
+from promptlearn.proof import Proof, above_noise, prove, weigh
+from promptlearn.records import (
+    ROLES,
+    SPLITS,
+    Candidate,
+    Json,
+    Prompt,
+    Role,
+    Usage,
+)
+from promptlearn.result import Alarm, RunResult
+from promptlearn.reviews import usable
+from promptlearn.runlog import Observer, nobody
+from promptlearn.scheduler import Slots
+from promptlearn.steering import Steering, budget_of
+from promptlearn.store.rows import RunState
+
+
+async def run_job(
+    job: Job,
+    observer: Observer = nobody,
+    stopping: Callable[[], bool] = lambda: False,
+    slots: Slots | None = None,
+) -> RunResult:
+    """Learn a better prompt and prove it, or go on with the run of the same job that was killed or stopped.
+
+    Jobs that run side by side share `slots`; without them the job has as many as its concurrency says.
+    Raises PromptlearnError; whatever was paid for is in the store then, and the same call goes on from there.
+    """
+    started = time.monotonic()
+    check_job(job)
+    digest = job.digest()
+    known = job.store.unfinished_run(digest)
+    if known is None:
+        run = await job.store.start_run(job.described or _described(job), digest, versions(), job.search.seed)
+    else:
+        run = known
+    with job.store.lock_run(run):
+        if known is not None:
+            await job.store.resume_run(run)
+            job = replace(job, budget=budget_of(job.store, run, job.budget))
+        row = job.store.reader.run(run)
+        minutes = row.active_seconds / 60 if row else 0.0
+        steering = Steering(job.store, run, stopping)
+        heartbeat = asyncio.create_task(beat(job.store, run, steering))
+        try:
+            async with open_bench(job, run, observer, stopping, minutes, slots, steering) as bench:
+                result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
+        except BaseException as error:
+            await note_end(job.store, run, error)
+            raise
+        finally:
+            heartbeat.cancel()
+        state: RunState = "budget" if result.stop_reason == "budget" and result.decision != "improved" else "finished"
+        result = replace(result, state=state)
+        await job.store.finish_run(run, state, result.stop_reason, result.to_json())
+        bench.log.show("finished", decision=result.decision)
+        return result
+
+
+def _described(job: Job) -> Json:
+    """What reports need to know of a job that was made in Python."""
+    return {"objectives": [one.model_dump(mode="json") for one in job.objectives]} if job.objectives else {}
+
+
+async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float) -> RunResult:
+    job, ledger, log = bench.job, bench.ledger, bench.log
+    warnings = job.warnings
+    for split in SPLITS:
+        await job.store.add_examples(run, job.dataset.split(split), split)
+    counts = {split: len(job.dataset.split(split)) for split in SPLITS}
+    await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings))
+    reads = 2 * len(job.dataset.test)
+    ledger.hold("task", Charge(reads))
+    again = job.judged_again()
+    ledger.hold("judge", Charge((reads + again) * job.llm_judges()))
+    allowance = Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again)
+    bench.steering.on_raise(allowance.widen)
+    search, standings = await _look(bench, allowance)
+    ledger.release()
+    # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
+    times = 0
+    if job.dataset.test:  # whoever leaves it out, as a comparison does, reads it elsewhere
+        times = await job.store.read_test(run, f"final/{search.incumbent.digest}")
+        prompts = 1 if search.incumbent.digest == job.prompt.digest else 2
+        await log.event("test", rows=len(job.dataset.test), prompts=prompts)
+    proof = await prove(job.prompt, search.incumbent.prompt, job.dataset.test, bench.evaluator)
+    if search.incumbent.digest != job.prompt.digest and job.dataset.test:
+        proof = weigh(proof, job.objectives)
+        warnings += tuple(f"not proven, because on the test rows {words}" for words in proof.broken)
+    proof, noise = await above_noise(proof, bench.panel, job.scoring.noise_rows, job.scoring.noise_repeats)
+    if noise is not None:
+        await log.event("noise", **noise)
+        warnings += (noise["message"],) if noise["refused"] else ()
+    usage = {role: ledger.usage(role) for role in ROLES}
+    alarms = find_alarms(bench.panel, proof.before, proof.after)
+    result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
+    result = replace(result, spent={role: ledger.spent(role) for role in ROLES})
+    if result.decision == "improved" and job.scope:
+        await job.store.guards.keep(adopted(standings, result.prompt, job.scope, run))
+    return result
+
+
+async def _look(bench: Bench, allowance: Allowance) -> tuple[Search, Sequence[Standing]]:
+    """The search that `search.optimizer` names, and how far its result keeps what reviewers taught."""
+    job = bench.job
+    if job.search.optimizer == "promptlearn":
+        optimizer = Optimizer(
+            job.prompt,
+            job.dataset,
+            bench.evaluator,
+            bench.proposers,
+            bench.ledger,
+            allowance,
+            bench.log,
+            job.search,
+            usable(job.reviews),
+            bench.guarding,
+            job.objectives,
+        )
+        return await optimizer.learn(), optimizer.standings
+    from promptlearn.optimizer.dspy_search import Task, learn_with
+    from promptlearn.programs.dspy_module import DspyProgram
+
+    if bench.meta is None or job.budget.task_calls is None:
+        raise ConfigError(needs_of_dspy(job))
+    task = Task(
+        job.prompt,
+        job.dataset,
+        bench.evaluator,
+        bench.meta,
+        bench.log,
+        job.search,
+        job.budget.task_calls - 2 * len(job.dataset.test),
+    )
+    if isinstance(job.program, DspyProgram):
+        task = replace(task, sections=job.program.predictors, demonstrations=job.program.takes_demonstrations)
+    search = await learn_with(job.search.optimizer, task)
+    if job.objectives:
+        baseline, known = Candidate(job.prompt, (), "baseline"), Known(search, bench.evaluator)
+        await Chooser(search, baseline, job.objectives, job.dataset.validation, known, None, bench.log).choose(False)
+    return search, ()
+
+
+def _result(
+    job: Job,
+    run: str,
+    search: Search,
+    proof: Proof,
+    usage: dict[Role, Usage],
+    warnings: tuple[str, ...],
+    reads: int,
+    seconds: float,
+    alarms: tuple[Alarm, ...],
+    noise: Json,
+) -> RunResult:
+    improved = proof.conclusion == "improved"
+    challenger = search.incumbent.prompt if search.incumbent.digest != job.prompt.digest else None
+    shipped = challenger if improved and challenger is not None else job.prompt
+    folder = job.store.run_dir(run)
+    return RunResult(
+        run_id=run,
+        state="finished",
+        stop_reason=search.stop_reason,
+        decision=proof.conclusion,
+        prompt=shipped,
+        baseline_digest=job.prompt.digest,
+        baseline=proof.baseline,
+        best_digest=shipped.digest,
+        best_path=str(write_prompt(job, shipped, folder, "prompt")),
+        best=proof.challenger if improved else proof.baseline,
+        delta=proof.delta,
+        usage=usage,
+        candidates=search.tally,
+        wall_s=seconds,
+        challenger_digest=challenger.digest if challenger and not improved else None,
+        challenger_path=(
+            str(write_prompt(job, challenger, folder, "not_proven")) if challenger and not improved else None
+        ),
+        warnings=warnings,
+        alarms=alarms,
+        noise=noise,
+        objectives=proof.objectives,
+        test_reads=reads,
+    )
+
+
+def write_prompt(job: Job, prompt: Prompt, folder: Path, stem: str) -> Path:
+    """Leave a prompt as a plain file in the form of the user's own (chat YAML for one made in Python)."""
+    file = job.file or chat_file(job.prompt)
+    path = folder / f"{stem}{file.path.suffix or '.yaml'}"
+    file.write(prompt, path)
+    return path

@@ -1,0 +1,56 @@
+"""What the store is told of a run, whatever it does: with what it was made, how long it worked, how it ended early."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+
+from promptlearn import __version__
+from promptlearn.errors import BudgetSpent, Interrupted, PromptlearnError, StoreError
+from promptlearn.steering import Steering
+from promptlearn.store import Store
+from promptlearn.store.rows import RunState
+
+HEARTBEAT = 5.0
+"""Seconds between two notes of working time."""
+
+
+def versions() -> dict[str, str]:
+    """What the run was made with."""
+    found = {"promptlearn": __version__, "python": sys.version.split()[0]}
+    for package in ("aiohttp", "litellm", "openai", "pydantic", "scipy", "sqlalchemy", "xllamacpp"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+async def beat(store: Store, run: str, steering: Steering | None = None) -> None:
+    """Note working time, every so often, until it is cancelled."""
+    while True:
+        await asyncio.sleep(HEARTBEAT)
+        if steering is not None and steering.paused:
+            continue
+        with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
+            await store.add_active_seconds(run, HEARTBEAT)
+
+
+async def note_end(store: Store, run: str, error: BaseException) -> None:
+    """Say in the store how a run ended early; where that can not be written (a full disk), `error` is what counts."""
+    with suppress(StoreError):
+        await store.finish_run(run, _state(error), _reason(error))
+
+
+def _state(error: BaseException) -> RunState:
+    if isinstance(error, BudgetSpent):
+        return "budget"
+    if isinstance(error, Interrupted | KeyboardInterrupt | asyncio.CancelledError):
+        return "interrupted"
+    return "failed"
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) if isinstance(error, PromptlearnError) else type(error).__name__
