@@ -210,12 +210,6 @@ class Ledger:
         promised = self._scope(role).promised
         return _charge(promised.calls, promised.tokens, promised.usd)
 
-    def affordable_calls(self, role: Role) -> int | None:
-        """How many more calls of `role` the call caps allow; None where there is none."""
-        scopes = (self._scopes[role], self._all)
-        left = [cap - scope.taken.calls for scope in scopes if (cap := scope.calls[1]) is not None]
-        return max(0, min(left)) if left else None
-
     def widen(self, budget: Budget) -> None:
         """Go on with higher caps; who waits for room looks again."""
         self.budget = budget

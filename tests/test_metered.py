@@ -133,14 +133,14 @@ async def cut_short(model: Model, meter: Callable[..., MeteredModel]) -> Ledger:
 
 async def test_a_cancelled_call_to_a_model_in_this_process_costs_nothing(meter: Callable[..., MeteredModel]) -> None:
     model = ScriptedModel(lambda messages: "late", identity="slow", latency=5)
-    assert (await cut_short(model, meter)).affordable_calls("task") == 1
+    assert (await cut_short(model, meter)).spent("task").calls == 0
 
 
 async def test_a_cancelled_call_to_an_endpoint_may_have_been_billed(meter: Callable[..., MeteredModel]) -> None:
     """Invariant 1: the endpoint goes on answering, and charges for it."""
     async with ChatServer(lambda request: Answer(delay=5)) as server:
         model = ChatModel("openai/m", server.url)
-        assert (await cut_short(model, meter)).affordable_calls("task") == 0
+        assert (await cut_short(model, meter)).spent("task").calls == 1
         await model.close()
 
 

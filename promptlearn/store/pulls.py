@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select
+from sqlalchemy import Select, select
 from sqlalchemy.engine import Engine, Row
 
 from promptlearn.comments import Progress, PullRequest
@@ -87,11 +87,6 @@ class Pulls:
         ]
         if rows:
             await self._writer.write(upsert(self._dialect, etags), *rows)
-
-    async def forget_etags(self, source: str) -> None:
-        """The next reading of the source asks without conditions."""
-        statement = delete(etags).where(etags.c.source == source)
-        await self._writer.run(lambda connection: connection.execute(statement).rowcount)
 
     def permission(self, host: str, repo: str, author: str, since: str) -> str | None:
         """What an author (by id) may do as far as it was asked since then; None where it was not."""

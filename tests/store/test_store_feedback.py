@@ -198,8 +198,6 @@ async def test_progress_is_per_source_and_etags_are_per_token(store: Store) -> N
     await store.pulls.set_etags("token1", source, {"/x": 'W/"3"'})
     assert store.pulls.etags("token1", source) == {"/x": 'W/"3"', "/y": 'W/"2"'}
     assert store.pulls.etags("token2", source) == {}
-    await store.pulls.forget_etags(source)
-    assert store.pulls.etags("token1", source) == {}
 
 
 async def test_readings_are_remembered(store: Store) -> None:
