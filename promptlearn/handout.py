@@ -43,6 +43,8 @@ class Handout:
 
     overview: Overview
     result: Json
+    alarms: tuple[str, ...]
+    """Where a person should look before this prompt is used."""
     parts: tuple[Part, ...]
     diff: str
     worse: tuple[str, ...]
@@ -94,6 +96,7 @@ def handout(store: Store, which: str = "latest") -> Handout:
     return Handout(
         overview(store, found.id),
         found.result if isinstance(found.result, dict) else {},
+        found.alarms,
         parts(store, found.id),
         diff(store, found.id),
         tuple(f"{row.example[:12]}  {row.preview}" for row in page.rows),
@@ -110,6 +113,7 @@ def as_html(handout: Handout) -> str:
     body = [
         f"<h1>{escape(handout.headline)}</h1>",
         f"<p>{escape(handout.scores)}<br>{escape(handout.cost)}</p>",
+        *(f"<p><strong>{_html(alarm)}</strong></p>" for alarm in handout.alarms),
         charts.as_svg(chart) if chart else "",
         "<h2>What it learned</h2>",
         _html_parts(handout.parts),
@@ -142,6 +146,7 @@ def as_markdown(handout: Handout) -> str:
         handout.scores,
         handout.cost,
         "",
+        *(line for alarm in handout.alarms for line in (f"**{_md(alarm)}**", "")),
         "### What it learned",
         "",
         *(["| kind | text | from | worth |", "|---|---|---|---|", *rows] if rows else ["No rules, no demonstrations."]),
@@ -173,6 +178,7 @@ def as_document(handout: Handout) -> dict[str, Json]:
         "best": summary.best_score,
         "delta": handout.result.get("delta"),
         "cost_usd": handout.overview.cost_usd,
+        "alarms": list(handout.alarms),
         "parts": [asdict(one) for one in handout.parts],
         "worse": handout.worse_count,
         "tradeoffs": tradeoffs_document(handout.tradeoffs),

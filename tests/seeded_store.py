@@ -266,6 +266,7 @@ def _result(decision: str, best: Prompt, before: float, after: float) -> dict[st
         "usage": {"task": used | {"cost_usd": 0.012}, "judge": used | {"cost_usd": 0.034}},
         "candidates": {"proposed": 3, "rejected_by_contract": 0, "gated_out": 1, "raced": 2, "accepted": 2},
         "test_reads": 1,
+        "alarms": [{"kind": "all_pass", "message": f"all 19 rows pass {TAG}", "figures": {"rows": 19}}],
         "warnings": [],
         "wall_s": 90.0,
     }

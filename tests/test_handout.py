@@ -86,3 +86,13 @@ def test_nobody_is_mentioned_in_a_pull_request(tmp_path: Path) -> None:
     prose = html.unescape(re.sub(r"```.*?```", "", page, flags=re.DOTALL))
     assert "octocat" in prose
     assert not re.search(r"@\w", prose)
+
+
+def test_alarms_stand_above_what_was_learned(tmp_path: Path) -> None:
+    """Whoever decides by this page sees first that the judges may have been fooled."""
+    found = told("improved", tmp_path)
+    assert found.alarms[0].startswith("alarm (all_pass): all 19 rows pass")
+    for page in (as_html(found), as_markdown(found)):
+        shown = html.unescape(page)
+        assert 0 < shown.index("alarm (all_pass): all 19 rows pass") < shown.index("What it learned")
+    assert as_document(found)["alarms"] == list(found.alarms)

@@ -141,6 +141,8 @@ def _outcome(found: RunReport, seen: Overview) -> None:
         )
     elif summary.state == "budget":
         safe.warn("The budget is spent. Raise it and the run goes on where it was.")
+    for text in found.alarms:
+        safe.warn(f"{text[:1].upper()}{text[1:]}")
     for text in seen.warnings:
         safe.note(f"Warning: {text}")
 

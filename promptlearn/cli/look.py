@@ -248,8 +248,8 @@ def _show_run(report: RunReport, as_json: bool) -> None:
     if summary.is_tuning:
         say(f"it trains weights: promptlearn tune status {summary.id}")
         return
-    for alarm in (report.result or {}).get("alarms", ()):
-        say(f"alarm ({alarm['kind']}): {alarm['message']}")
+    for alarm in report.alarms:
+        say(alarm)
     numbers = {one.digest: str(one.number) for one in report.candidates}
     judges = list(dict.fromkeys(row.judge for one in report.candidates for row in one.scores))
     rows = [_candidate(one, numbers, judges) for one in report.candidates]

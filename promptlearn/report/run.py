@@ -65,6 +65,12 @@ class RunReport:
     def id(self) -> str:
         return self.summary.id
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Signs, found on the test split, that judges may be fooled: where a person should look; one line each."""
+        found = self.result.get("alarms", ()) if isinstance(self.result, dict) else ()
+        return tuple(f"alarm ({alarm['kind']}): {alarm['message']}" for alarm in found)
+
 
 def load_run(store: Store, which: str = "latest") -> RunReport:
     """A run by id, by the beginning of its id that no other has, or the `latest`.

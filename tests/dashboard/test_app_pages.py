@@ -144,6 +144,14 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return seed("improved", tmp_path_factory.mktemp("hostile"))
 
 
+def test_alarms_of_a_run_are_seen(hostile: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, run = hostile
+    opened = Pages(tmp_path, store, monkeypatch)
+    warned = [one.value.replace("\\", "") for one in opened.open("run", run=run).warning]
+    opened.close()
+    assert any("Alarm (all_pass): all 19 rows pass" in text for text in warned)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_what_outsiders_wrote_is_never_markup(
     hostile: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
