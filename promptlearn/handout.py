@@ -18,7 +18,7 @@ from promptlearn.redaction import redact
 from promptlearn.report import Overview, Part, Standing, Tradeoffs, diff, matrix, overview, parts, tradeoffs
 from promptlearn.report.run import load_run
 from promptlearn.report.tradeoffs import as_document as tradeoffs_document
-from promptlearn.report.tradeoffs import as_figure, headings, test_lines
+from promptlearn.report.tradeoffs import as_figure, headings, lead_of, test_lines
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -68,7 +68,8 @@ class Handout:
             return f"No score on {rows} yet."
         if summary.baseline_score is None:
             return f"Mean score on {rows}: {summary.best_score:.3f}."
-        text = f"Mean score on {rows}: {summary.baseline_score:.3f} → {summary.best_score:.3f}"
+        lead = f"Objective to prove: {led}. " if (led := lead_of(self.result)) else ""
+        text = f"{lead}Mean score on {rows}: {summary.baseline_score:.3f} → {summary.best_score:.3f}"
         if delta.get("n"):
             low, high = delta["ci95"]
             text += f": difference {delta['score']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}, "

@@ -124,6 +124,18 @@ def test_an_objective_that_leads_is_what_has_to_be_proven(tmp_path: Path) -> Non
     assert found[0] == found[1]
 
 
+def test_what_was_to_be_proven_is_named_where_it_was_not_quality(tmp_path: Path) -> None:
+    store = tmp_path / "store.db"
+    result = learn(tmp_path, "length", ObjectiveConfig(name="quality", may_lose=0.02))
+    old, new = (f"{value:.4g}" for value in (result.objectives[0].baseline, result.objectives[0].challenger))
+    shown = CliRunner().invoke(app, ["show", "--store", str(store)])
+    assert f"improved: length, characters {old} → {new}; test score" in shown.output
+    with open_store(store) as opened:
+        assert f"Objective to prove: length, characters {old} → {new}. Mean score" in handout(opened).scores
+    learn(tmp_path / "plain")
+    assert "to prove" not in CliRunner().invoke(app, ["show", "--store", str(tmp_path / "plain" / "store.db")]).output
+
+
 def test_a_bound_that_is_not_kept_ships_nothing(tmp_path: Path) -> None:
     result = learn(tmp_path, ObjectiveConfig(name="length", at_most=2))
     assert result.decision == "not_proven"

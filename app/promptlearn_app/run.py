@@ -150,7 +150,9 @@ def _outcome(found: RunReport, seen: Overview) -> None:
 def _proof(found: RunReport) -> str:
     delta = (found.result if isinstance(found.result, dict) else {}).get("delta") or {}
     low, high = (delta.get("ci95") or [None, None])[:2]
-    return f"{words.signed(delta.get('score'))} (95 % interval {words.span(low, high)}) on {delta.get('n')} test rows"
+    lead = f"{led}; score " if (led := report.lead_of(found.result)) else ""
+    score = f"{words.signed(delta.get('score'))} (95 % interval {words.span(low, high)})"
+    return f"{lead}{score} on {delta.get('n')} test rows"
 
 
 def _decisions(found: RunReport, seen: Overview) -> None:

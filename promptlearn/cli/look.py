@@ -234,6 +234,7 @@ def _prompt_file(run: str, config: Json, baseline: Prompt, learned: Prompt) -> P
 
 def _show_run(report: RunReport, as_json: bool) -> None:
     from promptlearn.cli.console import as_score, print_json, say, table
+    from promptlearn.report import lead_of
 
     if as_json:
         print_json(_document(report))
@@ -244,7 +245,8 @@ def _show_run(report: RunReport, as_json: bool) -> None:
         say(f"stopped: {summary.stop_reason}")
     if summary.decision:
         scores = f"{as_score(summary.baseline_score)} → {as_score(summary.best_score)}"
-        say(f"{summary.decision}: test score {scores}; test split read {report.test_reads} time(s)")
+        lead = f"{led}; " if (led := lead_of(report.result)) else ""
+        say(f"{summary.decision}: {lead}test score {scores}; test split read {report.test_reads} time(s)")
     if summary.is_tuning:
         say(f"it trains weights: promptlearn tune status {summary.id}")
         return

@@ -47,13 +47,16 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
 
 
 def _scores(result: RunResult) -> None:
+    from promptlearn.report import lead_of
+
     say("")
     learned = result.best if result.decision == "improved" else None
     rows = [_row("baseline", result.baseline_digest, result.baseline)]
     if learned is not None:
         rows.append(_row("learned", result.best_digest, learned))
     table(["test split", "prompt", "score", "95 % interval", "rows", "errors"], rows, right=(2, 4, 5))
-    say(f"{result.decision}: {WORDS[result.decision]}")
+    lead = lead_of(result.to_json())
+    say(f"{result.decision}: {WORDS[result.decision]}{f' To be proven was {lead}.' if lead else ''}")
     if result.delta.n and (learned is not None or result.challenger_digest):
         low, high = result.delta.ci95.low, result.delta.ci95.high
         say(

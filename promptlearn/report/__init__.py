@@ -40,7 +40,7 @@ from promptlearn.report.runs import RunSummary, list_runs
 from promptlearn.report.settings import ModelReport, Setup, setup
 from promptlearn.report.sides import SideLine, side_by_side, sides
 from promptlearn.report.specialists import KindOfRow, Specialists
-from promptlearn.report.tradeoffs import Figure, Standing, Tradeoffs, tradeoffs
+from promptlearn.report.tradeoffs import Figure, Standing, Tradeoffs, lead_of, tradeoffs
 from promptlearn.report.training import TuningReport, tuning, tuning_samples
 
 __all__ = [
@@ -105,6 +105,7 @@ __all__ = [
     "human_labels",
     "judge_errors",
     "judges",
+    "lead_of",
     "lineage",
     "list_runs",
     "load_run",

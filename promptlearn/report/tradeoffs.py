@@ -160,6 +160,16 @@ def as_document(found: Tradeoffs) -> dict[str, Json]:
     return {**asdict(found), "objectives": [one.model_dump() for one in found.objectives]}
 
 
+def lead_of(result: Json) -> str:
+    """`tokens 238 → 73` where another objective than quality was the one to prove, on the test split; else empty."""
+    from promptlearn.config import QUALITY
+
+    lead = next(iter(value_at(result, "objectives") or []), None)
+    if lead is None or lead["name"] == QUALITY:
+        return ""
+    return f"{_with_unit(lead['name'])} {as_value(lead['baseline'])} → {as_value(lead['challenger'])}"
+
+
 def headings(objectives: Sequence[ObjectiveConfig]) -> list[str]:
     """Names of the objectives with their units and an arrow to the better side."""
     return [f"{_with_unit(one.name)} {'↑' if one.sign > 0 else '↓'}" for one in objectives]
