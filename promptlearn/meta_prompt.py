@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptlearn.assets import load_yaml_asset
 from promptlearn.errors import AssetError
-from promptlearn.records import Message
+from promptlearn.records import Message, fingerprint
 from promptlearn.template import call_nonce, fence, render, template_variables
 
 
@@ -47,6 +47,11 @@ class MetaPromptFile(BaseModel):
             possible = ", ".join(sorted(cls.possible))
             raise AssetError(f"{use}: unknown inputs {', '.join(sorted(unknown))}; possible: {possible}")
         return found
+
+    @property
+    def digest(self) -> str:
+        """What makes two files ask the same, in any process: a set has another order in each."""
+        return fingerprint([self.name, self.version, sorted(self.inputs), self.system, self.template])
 
     def filled(self, material: Mapping[str, str], limits: Mapping[str, str] | None = None) -> tuple[Message, ...]:
         """The chat messages of one call; every non-empty material stands in a fence of its own (invariant 9).

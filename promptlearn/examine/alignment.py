@@ -224,6 +224,7 @@ def _learning_job(job: Job, judge: LLMJudge, labels: Sequence[HumanLabel]) -> Jo
         guards=(),
         scope="",
         proposers=tuple(proposers),
+        meta_prompts={"rewrite": "align"},
         budget=budget,
         limits=_as_task(job.limits),
         described={"align": judge.source},

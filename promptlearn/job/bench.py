@@ -19,7 +19,6 @@ from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer.allowance import spare_rows
 from promptlearn.optimizer.guarding import Guarding, review_guards
 from promptlearn.programs import ChatProgram
-from promptlearn.proposing import open_proposer
 from promptlearn.proposing.base import Proposer
 from promptlearn.records import (
     ROLES,
@@ -97,10 +96,7 @@ async def open_bench(
         recorder=log,
         on_row=lambda row: _show_row(log, steering, row, split_of.get(row.example.id), ledger),
     )
-    proposers = [
-        open_proposer(proposer, model=metered.get("meta")) if isinstance(proposer, str) else proposer
-        for proposer in job.proposer_names()
-    ]
+    proposers = job.open_proposers(metered.get("meta"))
     steering.on_raise(lambda budget: _raise_budget(budget, pool, job, log))
     following = asyncio.create_task(steering.follow(log, ledger, lambda: slots.taken)) if run else None
     try:

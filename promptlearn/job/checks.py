@@ -8,7 +8,7 @@ from promptlearn.errors import ConfigError
 from promptlearn.job.parts import Job
 from promptlearn.judging import Panel
 from promptlearn.ledger import RoleCap
-from promptlearn.proposing import PROPOSERS, open_proposer
+from promptlearn.proposing import PROPOSERS
 from promptlearn.records import ROLES
 from promptlearn.selection.objectives import MEASURES
 
@@ -67,12 +67,9 @@ def _objectives(job: Job, panel: Panel) -> None:
 def _search(job: Job) -> None:
     if job.search.optimizer != "promptlearn" and (job.meta is None or job.budget.task_calls is None):
         raise ConfigError(needs_of_dspy(job))
-    names = job.proposer_names()
-    if not names:
+    if not job.proposer_names():
         raise ConfigError(f"search.proposers is empty; possible: {', '.join(PROPOSERS)}")
-    for name in names:
-        if isinstance(name, str):
-            open_proposer(name, model=job.meta)
+    job.open_proposers(job.meta)
     needed = 2 * len(job.dataset.test) + 2 * min(job.search.minibatch, len(job.dataset.train))
     for key in ("task_calls", "calls"):
         cap = getattr(job.budget, key)

@@ -15,16 +15,10 @@ from promptlearn.limits import Limits
 from promptlearn.models.base import Model
 from promptlearn.programs import ProgramSource
 from promptlearn.prompt import PromptFile
-from promptlearn.proposing import MAY_ASK
+from promptlearn.proposing import MAY_ASK, open_proposer
 from promptlearn.proposing.base import Proposer
-from promptlearn.records import (
-    Guard,
-    Json,
-    Prompt,
-    Review,
-    Role,
-    fingerprint,
-)
+from promptlearn.proposing.meta import MetaPrompt
+from promptlearn.records import Guard, Json, Prompt, Review, Role, fingerprint
 from promptlearn.reviews import usable
 from promptlearn.selection.objectives import PROMPT_SIZE
 from promptlearn.store import Store
@@ -62,6 +56,8 @@ class Job:
     reviews: tuple[Review, ...] = ()
     proposers: tuple[Proposer | str, ...] = ()
     """Empty: all that can work."""
+    meta_prompts: Mapping[str, str] = field(default_factory=dict)
+    """Proposer → what it asks with (as `MetaPrompt.load` takes it), where that is not the meta-prompt of its name."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     objectives: tuple[ObjectiveConfig, ...] = ()
     """In their order, with quality among them; empty: quality alone."""
@@ -117,6 +113,7 @@ class Job:
         parts = [self.prompt.digest, kept, self.dataset.digest, models, judges, scoring, proposers, search, reviews]
         parts += [[guard.id, *guard.examples] for guard in self.guards]
         parts += [one.model_dump(mode="json") for one in self.objectives]
+        parts += [[name, MetaPrompt.load(use).digest] for name, use in sorted(self.meta_prompts.items())]
         return fingerprint([*parts, *([self.program.identity] if self.program else [])])
 
     def models(self) -> dict[Role, Model]:
@@ -132,6 +129,13 @@ class Job:
             return self.proposers
         shorter = bool(self.objectives) and self.objectives[0].name in PROMPT_SIZE
         return usual_proposers(self.meta is not None, shorter)
+
+    def open_proposers(self, model: Model | None) -> list[Proposer]:
+        """Those of the job, by names opened; they ask `model`. Raises ConfigError and AssetError."""
+        return [
+            open_proposer(one, model=model, meta_prompt=self.meta_prompts.get(one)) if isinstance(one, str) else one
+            for one in self.proposer_names()
+        ]
 
     def asks_meta(self) -> bool:
         """Whether a proposer may ask the meta model."""

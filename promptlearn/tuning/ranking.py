@@ -94,7 +94,7 @@ def described(job: Job, tuning: TuningConfig) -> list[Json]:
     if tuning.ranking is None:
         return []
     settings = tuning.ranking.model_copy(update={"criteria": criteria_of(job, tuning.ranking)})
-    return [settings.model_dump(mode="json"), MetaPromptFile.load("rank").model_dump(mode="json")]
+    return [settings.model_dump(mode="json"), MetaPromptFile.load("rank").digest]
 
 
 def check_ranking(job: Job, tuning: TuningConfig) -> None:

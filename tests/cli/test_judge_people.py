@@ -144,6 +144,24 @@ def test_align_learns_the_judge_s_prompt_and_proves_it_on_held_out_labels(
         assert [check.kind for check in store.judges.items(judge="criterion")] == ["agreement", "alignment"]
 
 
+def test_align_asks_for_a_judge_s_instructions_and_not_for_an_assistant_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    config = yaml.safe_load(Path("promptlearn.yaml").read_text(encoding="utf-8"))
+    config["models"]["meta"] = "scripted/meta.yaml"
+    Path("promptlearn.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    written = "You judge answers. Be polite. Call an answer broken where it does not name the price of what was asked."
+    asked = r"(?s)\Asystem: You improve the instructions of a judge.*the judge says kept.*A person says broken"
+    rules = [{"when": asked, "reply": f"<prompt>{written}</prompt>"}, {"when": ".", "reply": "I do not know."}]
+    Path("meta.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    assert execute(["judge", "align", "--labels", "labels.csv", "--json", "-q"]) == 0
+    run = json.loads(capsys.readouterr().out)["result"]["run_id"]
+    with open_store(create=False) as store:
+        texts = {one.candidate.prompt.text: one.candidate.proposer for one in store.reader.candidates(run)}
+    assert texts[written] == "rewrite"
+
+
 def test_too_few_labels_teach_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,8 @@
 """Opening proposers by name, and the meta-prompt files behind two of them."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,7 @@ from promptlearn.proposing import PROPOSERS, Proposer, open_proposer
 from promptlearn.proposing.meta import INPUTS, MetaPrompt
 
 MODEL = ScriptedModel(["hello"])
-META_PROMPTS = ("rewrite", "edit", "merge", "rules-from-reviews")
+META_PROMPTS = ("rewrite", "align", "edit", "merge", "rules-from-reviews")
 
 
 @pytest.mark.parametrize("name", PROPOSERS)
@@ -75,3 +78,19 @@ def test_a_meta_prompt_of_the_users_own(tmp_path: Path) -> None:
     path.write_text(FILE)
     asked = MetaPrompt.load(str(path)).messages({"prompt": "old"}, 10)[-1].content
     assert asked.startswith("Improve: <<<DATA prompt")
+
+
+def test_a_meta_prompt_is_the_same_in_every_process() -> None:
+    """Invariant 3: a run goes on in another process, where a set of strings has another order."""
+    code = "from promptlearn.meta_prompt import MetaPromptFile; print(MetaPromptFile.load('rank').digest)"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
