@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from promptlearn.cli.options import ConfigOption, JsonOption, RunArgument, SetOption, StoreOption
+from promptlearn.cli.options import ConfigOption, JsonOption, QuietOption, RunArgument, SetOption, StoreOption
 
 if TYPE_CHECKING:
     from promptlearn.examine.preference import PreferenceReport
@@ -33,6 +33,7 @@ def compare(
     overrides: SetOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Ask models.judge which of two versions answers better, in both orders, on answers that the run has kept.
 
@@ -44,6 +45,7 @@ def compare(
     from promptlearn.assembly import STORE_ENV, known_secrets, metered_model
     from promptlearn.cli.console import print_json
     from promptlearn.cli.interrupt import run_until_interrupted
+    from promptlearn.cli.pair_progress import PairProgress
     from promptlearn.config import load_config
     from promptlearn.errors import ConfigError
     from promptlearn.examine.preference import examine_preference, preference_document
@@ -62,7 +64,8 @@ def compare(
                 raise ConfigError("judge compare needs models.judge: name the model that it asks")
             judge = RelativeJudge(model, wanted, secrets=secrets) if wanted else RelativeJudge(model, secrets=secrets)
             try:
-                examined = await examine_preference(found, judge, which, (old, new), split, rows)
+                with PairProgress(quiet) as progress:
+                    examined = await examine_preference(found, judge, which, (old, new), split, rows, progress)
                 return replace(examined, usage=model.usage)
             finally:
                 await model.close()

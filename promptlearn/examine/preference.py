@@ -7,8 +7,9 @@ order (`judging.relative`). Says which of two prompts answers better, not whethe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from promptlearn.errors import DataError
 from promptlearn.examine.agreement import check_judged
@@ -79,8 +80,11 @@ async def examine_preference(
     versions: tuple[str, str] = ("baseline", "best"),
     split: Split = "validation",
     rows: int = 20,
+    heard: Callable[[int, int], None] = lambda done, of: None,
 ) -> PreferenceReport:
     """Compare the answers of two versions on the first `rows` examples that both have answered.
+
+    `heard` is told how many pairs are judged, of how many.
 
     Raises PromptlearnError, `DataError` where no example has two answers, `TooManyErrors` where no pair was judged.
     """
@@ -91,7 +95,14 @@ async def examine_preference(
             f"run {old.run} has no {split} row that {versions[0]} and {versions[1]} both answered; choose another "
             "--split, or other versions"
         )
-    verdicts = await asyncio.gather(*(judge.compare(pair.example, pair.old, pair.new) for pair in pairs))
+    done = count(1)
+
+    async def compared(pair: Pair) -> tuple[Verdict, Verdict]:
+        said = await judge.compare(pair.example, pair.old, pair.new)
+        heard(next(done), len(pairs))
+        return said
+
+    verdicts = await asyncio.gather(*map(compared, pairs))
     check_judged([new for _, new in verdicts], "pairs")
     found = tuple(Preference(pair, *said) for pair, said in zip(pairs, verdicts, strict=True))
     usage = sum((one.old.usage + one.new.usage for one in found), Usage())

@@ -45,13 +45,17 @@ async def test_the_better_answers_are_preferred_in_both_orders(tmp_path: Path) -
     )
     model = ScriptedModel(shorter_first, identity="shorter")
     with open_store(tmp_path / "store.db") as store:
-        report = await examine_preference(store, RelativeJudge(model), result.run_id, rows=6)
+        heard: list[tuple[int, int]] = []
+        report = await examine_preference(
+            store, RelativeJudge(model), result.run_id, rows=6, heard=lambda *said: heard.append(said)
+        )
         itself = await examine_preference(store, RelativeJudge(model), result.run_id, ("best", "best"), rows=4)
         with pytest.raises(UsageError, match="has no prompt"):
             await examine_preference(store, RelativeJudge(model), result.run_id, ("baseline", "77"))
         with pytest.raises(DataError, match="no train row"):
             await examine_preference(store, RelativeJudge(model), result.run_id, ("baseline", "best"), "train", rows=0)
     assert (report.count("preferred"), report.usage.calls) == (6, 12)
+    assert heard == [(done, 6) for done in range(1, 7)]
     assert report.test.difference == 1.0
     document = preference_document(report)
     assert document["cases"][0]["outcome"] == "preferred"
@@ -71,6 +75,9 @@ def test_the_command_says_where_the_position_decided(tmp_path: Path, monkeypatch
     assert ran.exit_code == 0, ran.output
     document = json.loads(ran.stdout)
     assert (document["pairs"], document["swapped"], document["difference"]) == (5, 5, 0.0)
+    monkeypatch.setattr("promptlearn.cli.pair_progress.QUIET_LINES", 0.0)
+    assert "of 5 pairs judged" in CliRunner().invoke(app, ["judge", "compare", "--rows", "5"]).stderr
+    assert CliRunner().invoke(app, ["judge", "compare", "--rows", "5", "-q"]).stderr == ""
     shown = CliRunner().invoke(app, ["judge", "compare", "--rows", "5", "--criteria", "It is a tag."])
     assert "the position decided" in shown.output
     bare = CliRunner().invoke(app, ["judge", "compare", "--set", "models.judge=null"])
