@@ -189,15 +189,21 @@ class Trainer:
         return time.monotonic() - started
 
     async def _save(self, stream: Stream) -> int:
-        self.progress.ahead = [[Drawn(draw.samples, draw.seconds) for draw in batch] for batch in stream.ahead()]
+        self.progress.ahead = [
+            [Drawn(group.draw.samples, group.draw.seconds, group.rewards) for group in batch]
+            for batch in await stream.ahead()
+        ]
         self.progress.note_spending(self.ledger)
         await asyncio.to_thread(self.checkpoints.save, self.backend.learner, self.progress)
         return self.progress.step
 
-    def _drawn_before(self) -> list[list[Draw]]:
+    def _drawn_before(self) -> list[list[Group]]:
         """Batches that an earlier stretch drew ahead of their steps."""
         return [
-            [Draw(ask, drawn.samples, drawn.seconds) for ask, drawn in zip(self.plan.train(number), batch, strict=True)]
+            [
+                Group(Draw(ask, drawn.samples, drawn.seconds), drawn.rewards)
+                for ask, drawn in zip(self.plan.train(number), batch, strict=True)
+            ]
             for number, batch in enumerate(self.progress.ahead, start=self.progress.step)
         ]
 

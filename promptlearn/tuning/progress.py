@@ -13,6 +13,7 @@ from promptlearn.ledger import Charge, Ledger
 from promptlearn.records import ROLES, Json, Role, Usage
 from promptlearn.store.tuning_rows import TuningValidation
 from promptlearn.tuning.base import Sample
+from promptlearn.tuning.rewards import Reward
 
 NO_SPREAD = "no spread"
 """Why training ended: there was nothing to learn from."""
@@ -25,6 +26,8 @@ class Drawn:
     samples: tuple[Sample, ...]
     seconds: float
     """In which the sampler was at work on it."""
+    rewards: tuple[Reward, ...] = ()
+    """In the order of the samples; empty: not judged."""
 
 
 @dataclass(slots=True)
@@ -125,7 +128,8 @@ class Progress:
 
 
 def _drawn(content: Mapping[str, Json]) -> Drawn:
-    return Drawn(tuple(map(_sample, content["samples"])), content["seconds"])
+    rewards = tuple(Reward(**reward) for reward in content.get("rewards", ()))
+    return Drawn(tuple(map(_sample, content["samples"])), content["seconds"], rewards)
 
 
 def _sample(content: Mapping[str, Json]) -> Sample:

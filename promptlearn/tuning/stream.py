@@ -147,9 +147,11 @@ class Stream:
         group: int,
         queue: int,
         first: int = 0,
-        known: Sequence[Sequence[Draw]] = (),
+        known: Sequence[Sequence[Group]] = (),
     ) -> None:
-        """`asks` says what batch `number` asks. `known` are batches from `first` on that were drawn before."""
+        """`asks` says what batch `number` asks. `known` are batches from `first` on that were drawn before; a group of
+        them without rewards is judged now.
+        """
         self._source = source
         self._asks = asks
         self._group = group
@@ -163,13 +165,13 @@ class Stream:
         self._first, self._known = first, known
 
     async def __aenter__(self) -> Stream:
-        for number, draws in enumerate(self._known, start=self._first):
-            for draw in draws:
+        for number, groups in enumerate(self._known, start=self._first):
+            for group in groups:
                 judging = self._judging(number)
-                for sample in draw.samples:
-                    self._judge(judging, draw.ask, sample)
-                self._reward(number, draw, judging)
-            self._batch(number).set_result(list(draws))
+                for sample in () if group.rewards else group.draw.samples:
+                    self._judge(judging, group.draw.ask, sample)
+                self._reward(number, group.draw, judging, group.rewards)
+            self._batch(number).set_result([group.draw for group in groups])
         self._producer = asyncio.create_task(self._produce(self._last + 1))
         return self
 
@@ -203,9 +205,19 @@ class Stream:
         del self._groups[number], self._judgements[number], self._batches[number]
         return groups
 
-    def ahead(self) -> list[list[Draw]]:
-        """Batches that were drawn and not learned from yet, in order: what a checkpoint has to keep."""
-        return [future.result() for _, future in sorted(self._batches.items()) if _succeeded(future)]
+    async def ahead(self) -> list[list[Group]]:
+        """Batches that were drawn and not learned from yet, in order: what a checkpoint has to keep. Waits for their
+        verdicts, so that none is counted again; groups that could not be judged have no rewards.
+        """
+        drawn = [number for number, future in sorted(self._batches.items()) if _succeeded(future)]
+        await asyncio.gather(*(task for number in drawn for task in self._groups[number]), return_exceptions=True)
+        return [
+            [
+                Group(draw, ()) if task.exception() else task.result()
+                for draw, task in zip(self._batches[number].result(), self._groups[number], strict=True)
+            ]
+            for number in drawn
+        ]
 
     async def _produce(self, number: int) -> None:
         try:
@@ -240,11 +252,13 @@ class Stream:
     def _judge(self, judging: Judging, ask: Ask, sample: Sample) -> None:
         judging[sample.index] = asyncio.create_task(self._source.judge(ask, sample))
 
-    def _reward(self, number: int, draw: Draw, judging: Judging) -> asyncio.Task[Group]:
-        self._groups[number].append(task := asyncio.create_task(self._rewarded(draw, judging)))
+    def _reward(self, number: int, draw: Draw, judging: Judging, known: tuple[Reward, ...] = ()) -> asyncio.Task[Group]:
+        self._groups[number].append(task := asyncio.create_task(self._rewarded(draw, judging, known)))
         return task
 
-    async def _rewarded(self, draw: Draw, judging: Judging) -> Group:
+    async def _rewarded(self, draw: Draw, judging: Judging, known: tuple[Reward, ...]) -> Group:
+        if known:
+            return Group(draw, known)
         await asyncio.gather(*judging.values(), return_exceptions=True)
         return await self._source.rewarded(draw, [judging[sample.index].result() for sample in draw.samples])
 
