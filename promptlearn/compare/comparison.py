@@ -64,7 +64,7 @@ class Pair:
     b: ArmName
     gap: Gap
     p_holm: float
-    break_even_calls: int | None
+    cheaper_from: int | None
     """Calls from which on b, learning included, has cost less than a."""
 
     @property
@@ -74,6 +74,11 @@ class Pair:
         if self.p_holm >= LEVEL or ci95.low <= 0 <= ci95.high:
             return None
         return self.b if self.gap.difference > 0 else self.a
+
+    @property
+    def break_even_calls(self) -> int | None:
+        """As `cheaper_from`; None where b is shown to score lower, because what is worse pays for nothing."""
+        return None if self.better == self.a else self.cheaper_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +102,16 @@ class Comparison:
 
     @property
     def break_even_calls(self) -> int | None:
-        """After how many calls training weights has cost less than the alternative; None: never, or nobody knows."""
+        """After how many calls training weights has cost less than the alternative; None: never, or nobody knows, or
+        it is shown to score lower.
+        """
         known = {arm.name: arm for arm in self.arms}
-        trained = next((known[name] for name in WEIGHTS if name in known), None)
-        instead = next((known[name] for name in WITHOUT if name in known), None)
-        return _break_even(instead, trained) if trained and instead else None
+        trained = next((name for name in WEIGHTS if name in known), None)
+        instead = next((name for name in WITHOUT if name in known), None)
+        if trained is None or instead is None:
+            return None
+        worse = any({pair.a, pair.b} == {trained, instead} and pair.better == instead for pair in self.pairs)
+        return None if worse else _break_even(known[instead], known[trained])
 
     def to_json(self) -> dict[str, Json]:
         """The document of `compare --json`."""

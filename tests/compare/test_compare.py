@@ -14,6 +14,7 @@ from compared import dataset, synthetic_lab
 
 from promptlearn.compare import Comparison, Plan, compare
 from promptlearn.compare.best_of import BestOf
+from promptlearn.compare.comparison import Pair
 from promptlearn.compare.figure import figure, png
 from promptlearn.compare.page import page
 from promptlearn.errors import ConfigError, Interrupted, ModelError
@@ -22,6 +23,7 @@ from promptlearn.models.base import Model
 from promptlearn.models.scripted import Scripted, ScriptedModel
 from promptlearn.records import Example, Message, Prompt
 from promptlearn.runlog import Event
+from promptlearn.selection.crossed import crossed_gap
 from promptlearn.store import Store, open_store
 from promptlearn.store.rows import EVALUATION
 
@@ -47,6 +49,13 @@ def test_a_learned_prompt_is_shown_to_be_better_than_the_base(store: Store) -> N
     (pair,) = comparison.pairs
     assert (pair.a, pair.b, pair.gap.difference, pair.better) == ("base", "prompt", 1.0, "prompt")
     assert pair.p_holm == pair.gap.p_value < 0.001
+
+
+def test_what_is_cheaper_and_shown_to_be_worse_pays_for_nothing(store: Store) -> None:
+    base, prompt = run(store).arms
+    worse = Pair("prompt", "base", crossed_gap(prompt.scores, base.scores), p_holm=0.001, cheaper_from=0)
+    assert (worse.better, worse.break_even_calls) == ("prompt", None)
+    assert replace(worse, p_holm=0.5).break_even_calls == 0
 
 
 def test_the_document_has_the_keys_that_it_promises(store: Store) -> None:
