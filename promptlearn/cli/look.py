@@ -13,7 +13,7 @@ from promptlearn.cli.options import JsonOption, RunArgument, StoreOption, opened
 
 if TYPE_CHECKING:
     from promptlearn.prompt import PromptFile
-    from promptlearn.records import Effect, Json, Prompt, Split
+    from promptlearn.records import Effect, Example, Json, Prompt, Split
     from promptlearn.report import CandidateReport, ExampleReport, RunReport, RunSummary
     from promptlearn.store import Store
 
@@ -348,29 +348,39 @@ def _show_prompt(store: Store, run: str, version: str, as_json: bool) -> None:
 def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
     from promptlearn.cli.console import note, print_json, table
     from promptlearn.records import as_text
+    from promptlearn.report import locate
     from promptlearn.report import prompt as stored_prompt
 
     found = stored_prompt(store, run, version)
     parts = [
-        (f"rule of {rule.part}" if rule.part else "rule", rule.text, ", ".join(rule.sources), rule.effect)
-        for rule in found.rules
+        (f"rule of {rule.part}" if rule.part else "rule", rule.text, rule.sources, rule.effect) for rule in found.rules
     ]
     for demo in found.demonstrations:
         shown = " / ".join(as_text(value) for value in demo.inputs.values())
-        parts.append(("demonstration", f"{shown} → {demo.output}", demo.source, demo.effect))
+        sources = (demo.source,) if demo.source else ()
+        parts.append(("demonstration", f"{shown} → {demo.output}", sources, demo.effect))
     if as_json:
         print_json(
             [
-                {"kind": kind, "text": text, "sources": source, "effect": asdict(effect) if effect else None}
-                for kind, text, source, effect in parts
+                {"kind": kind, "text": text, "sources": ", ".join(names), "effect": asdict(effect) if effect else None}
+                for kind, text, names, effect in parts
             ]
         )
         return
     if not parts:
         note("that version has no rules and no demonstrations")
         return
-    rows = [[kind, text, source or "the user", _worth(effect)] for kind, text, source, effect in parts]
+    known = {row.example.id: row.example for row in store.reader.examples(locate(store, run, version).run)}
+    rows = [[kind, text, _sources(kind, names, known), _worth(effect)] for kind, text, names, effect in parts]
     table(["kind", "text", "from", "worth (95 % interval)"], rows)
+
+
+def _sources(kind: str, names: Sequence[str], known: Mapping[str, Example]) -> str:
+    from promptlearn.report import sources_in_words
+
+    if kind == "demonstration" and names and names[0] in known:  # its words stand beside it
+        return f"row {names[0][:8]}"
+    return sources_in_words(names, known) or "the user"
 
 
 def _worth(effect: Effect | None) -> str:

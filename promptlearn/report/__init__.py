@@ -28,7 +28,7 @@ from promptlearn.report.examples import ExampleReport, examples
 from promptlearn.report.failures import Critique, FailureReport, ModeReport, critiques, failure_modes
 from promptlearn.report.family import Edge, Family, Node, family
 from promptlearn.report.judges import JudgeOnVersion, JudgeReport, disagreements, judge_errors, judges
-from promptlearn.report.learned import Origin, Part, parts
+from promptlearn.report.learned import Origin, Part, parts, sources_in_words
 from promptlearn.report.live import events, requests
 from promptlearn.report.matrix import Attempt, Cell, ExampleDetail, Matrix, MatrixRow, example_detail, matrix
 from promptlearn.report.names import Version, find_version, locate, run_config
@@ -122,6 +122,7 @@ __all__ = [
     "setup",
     "side_by_side",
     "sides",
+    "sources_in_words",
     "tradeoffs",
     "tuning",
     "tuning_samples",

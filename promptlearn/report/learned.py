@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from promptlearn.records import Effect, as_text
+from promptlearn.records import Effect, Example, Json, as_text
 from promptlearn.report.names import locate
 from promptlearn.report.prompts import prompt
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
+
+_BEGINS = 48
+"""Characters of a row that tell which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,26 @@ def origin(name: str) -> Origin:
     return Origin("verdict", name, example, judge) if at else Origin("example", name, name)
 
 
-def _shown(inputs: object, output: str) -> str:
-    values = inputs.values() if hasattr(inputs, "values") else ()
-    return " / ".join(as_text(value) for value in values) + f" → {output}"
+def sources_in_words(names: Sequence[str], rows: Mapping[str, Example], most: int = 2) -> str:
+    """Where a part came from, for people: rows by how they begin, with the judge who spoke of them; comments by their
+    address. Others than the first `most` are counted. `rows` are the run's examples by id.
+    """
+
+    def words(name: str) -> str:
+        found = origin(name)
+        if found.example not in rows:
+            return name
+        begins = " ".join(_values(rows[found.example].inputs).split())
+        quoted = f"“{begins if len(begins) <= _BEGINS else begins[: _BEGINS - 1] + '…'}”"
+        return f"{found.judge} on {quoted}" if found.judge else quoted
+
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return "; ".join(map(words, names[:most])) + more
+
+
+def _shown(inputs: Mapping[str, Json], output: str) -> str:
+    return f"{_values(inputs)} → {output}"
+
+
+def _values(inputs: Mapping[str, Json]) -> str:
+    return " / ".join(as_text(value) for value in inputs.values())

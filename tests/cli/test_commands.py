@@ -12,6 +12,8 @@ import yaml
 from shop import write_shop
 
 from promptlearn.cli.main import execute
+from promptlearn.records import Example
+from promptlearn.report import sources_in_words
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,14 @@ def test_rules_are_shown_with_their_sources_and_what_they_are_worth(cli: Cli, sh
     parts = cli("show", "--rules", "--json").document
     assert len(parts) == 4
     assert all(part["sources"].startswith("https://") and part["effect"]["score"] > 0 for part in parts)
+
+
+def test_a_source_that_is_a_row_is_shown_by_its_words() -> None:
+    rows = {"e1": Example("e1", {"message": "Where is\nmy parcel? " * 9}), "e2": Example("e2", {"message": "Help!"})}
+    begins = "“Where is my parcel? Where is my parcel? Where i…”"
+    assert sources_in_words(["e1", "label_set@e2"], rows) == f"{begins}; label_set on “Help!”"
+    assert sources_in_words(["https://host/p/1", "e2", "e1", "e9"], rows) == "https://host/p/1; “Help!” and 2 more"
+    assert sources_in_words(["gone"], rows) == "gone"
 
 
 def test_the_rows_of_an_evaluation_can_be_shown(cli: Cli, shop: Path) -> None:
