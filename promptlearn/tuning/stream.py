@@ -14,7 +14,7 @@ import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from promptlearn.errors import Interrupted
 from promptlearn.ledger import Charge, Ledger
@@ -161,7 +161,7 @@ class Stream:
         self._batches: dict[int, asyncio.Future[list[Draw]]] = {}
         self._judgements: defaultdict[int, list[Judging]] = defaultdict(list)
         self._groups: defaultdict[int, list[asyncio.Task[Group]]] = defaultdict(list)
-        self._producer: asyncio.Task[None] | None = None
+        self._producer: asyncio.Task[Exception] | None = None
         self._first, self._known = first, known
 
     async def __aenter__(self) -> Stream:
@@ -194,7 +194,13 @@ class Stream:
 
     async def drawn(self, number: int) -> list[Draw]:
         """The groups of a batch once all its samples are there. Raises what stopped the drawing."""
-        return await asyncio.shield(self._batch(number))
+        batch, producer = self._batch(number), self._producer
+        assert producer is not None  # a stream is a context manager
+        either: set[asyncio.Future[Any]] = {batch, producer}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not batch.done():  # drawing ended at an earlier batch
+            raise producer.result()
+        return batch.result()
 
     async def judged(self, number: int) -> list[Group]:
         """The groups of a batch with their rewards, forgotten with that. Raises what stopped drawing or judging."""
@@ -219,7 +225,8 @@ class Stream:
             for number in drawn
         ]
 
-    async def _produce(self, number: int) -> None:
+    async def _produce(self, number: int) -> Exception:
+        """Draw batch after batch; returns what ended it."""
         try:
             while True:
                 while number > self._last:
@@ -232,6 +239,7 @@ class Stream:
             future = self._batch(number)
             future.set_exception(error)
             future.exception()  # nobody need be waiting for it
+            return error
 
     async def _draw(self, number: int, ask: Ask) -> Draw:
         await self._room.acquire()

@@ -225,6 +225,15 @@ async def test_flat_steps_are_counted_over_a_stop(store: Store) -> None:
     assert (result.stop_reason, result.steps) == ("no spread", 4)
 
 
+@pytest.mark.parametrize(("staleness", "cap"), [(2, 30), (3, 30), (3, 45), (3, 70)])
+async def test_a_cap_ends_the_drawing_of_every_batch_ahead(store: Store, staleness: int, cap: int) -> None:
+    """Whoever waits for a batch behind the one that could not be drawn learns of it, too."""
+    job = colour_job(store, budget=Budget(task_calls=cap))
+    result = await asyncio.wait_for(train(job, colour_tuning(max_staleness=staleness, steps=10), toy_backend()), 20)
+    assert result.state == "budget"
+    assert "task_calls" in result.stop_reason
+
+
 async def test_judges_that_fail_too_often_stop_the_run(store: Store) -> None:
     class Broken(SlowJudge):
         async def judge(self, example: Example, rollout: Rollout) -> Verdict:
