@@ -8,14 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
 from promptlearn.evaluation import Evaluator, Row
+from promptlearn.job.metering import metered
 from promptlearn.job.parts import Job
 from promptlearn.judging import Panel
 from promptlearn.ledger import Budget, Ledger
-from promptlearn.limits import Limits
-from promptlearn.metered import MeteredModel
 from promptlearn.models.base import Model
-from promptlearn.models.batch import BatchModel
-from promptlearn.models.retries import RetryPolicy
 from promptlearn.optimizer.allowance import spare_rows
 from promptlearn.optimizer.guarding import Guarding, review_guards
 from promptlearn.programs import ChatProgram
@@ -67,46 +64,28 @@ async def open_bench(
     ledger = Ledger(job.budget, steering.clock, minutes_before)
     slots = slots or Slots(_width(job))
     pool = Pool(slots, Spare(spare_rows(job.budget, job.llm_judges(), job.search.spare)), stopping)
-    for model in job.models().values():
-        if isinstance(model, BatchModel):
-            model.attach(job.store.batches, lambda progress: log.show("batch", **asdict(progress)), stopping)
-    metered = {
-        role: MeteredModel(
-            model,
-            role,
-            job.store.journal,
-            ledger,
-            slots,
-            RetryPolicy(),
-            stopping,
-            limits=job.limits.get(role, Limits()),
-            may_hedge=pool.spare.copy,
-            notice=lambda text: log.show("waiting", message=text),
-            admitted=steering.admitted,
-        )
-        for role, model in job.models().items()
-    }
-    panel = job.panel(metered.get("judge"))
+    models = {role: metered(job, role, ledger, slots, log, steering, pool.spare.copy) for role in job.models()}
+    panel = job.panel(models.get("judge"))
     split_of = {example.id: split for split in SPLITS for example in job.dataset.split(split)}
     evaluator = Evaluator(
-        job.program.open(metered["task"]) if job.program else ChatProgram(metered["task"]),
+        job.program.open(models["task"]) if job.program else ChatProgram(models["task"]),
         panel,
         pool=pool,
         max_error_share=job.search.max_error_share,
         recorder=log,
         on_row=lambda row: _show_row(log, steering, row, split_of.get(row.example.id), ledger),
     )
-    proposers = job.open_proposers(metered.get("meta"))
+    proposers = job.open_proposers(models.get("meta"))
     steering.on_raise(lambda budget: _raise_budget(budget, pool, job, log))
     following = asyncio.create_task(steering.follow(log, ledger, lambda: slots.taken)) if run else None
     try:
-        guarding, meta = _guarding(job, metered.get("judge")), metered.get("meta")
+        guarding, meta = _guarding(job, models.get("judge")), models.get("meta")
         yield Bench(job, ledger, evaluator, panel, proposers, log, guarding, steering, meta)
     finally:
         if following is not None:
             following.cancel()
         await evaluator.drain()
-        for model in metered.values():
+        for model in models.values():
             await model.close()
 
 

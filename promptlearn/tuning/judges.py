@@ -5,15 +5,9 @@ Knows the job and what its calls go through; knows no weights and no samples.
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from promptlearn.config import TuningConfig
-from promptlearn.job import Job
+from promptlearn.job import Job, metered
 from promptlearn.ledger import Ledger
-from promptlearn.limits import Limits
-from promptlearn.metered import MeteredModel
-from promptlearn.models.base import Model
-from promptlearn.models.batch import BatchModel
 from promptlearn.records import Role, Split
 from promptlearn.runlog import RunLog
 from promptlearn.scheduler import Slots
@@ -29,12 +23,10 @@ class Judges:
         self, job: Job, tuning: TuningConfig, ledger: Ledger, log: RunLog, steering: Steering, slots: Slots
     ) -> None:
         self._job = job
-        self._ledger = ledger
-        self._log = log
-        self._steering = steering
-        self._slots = slots
         roles: set[Role] = {"judge"} if tuning.ranking is None else {"judge", tuning.ranking.model}
-        self._models = {role: self._metered(role, model) for role, model in job.models().items() if role in roles}
+        self._models = {
+            role: metered(job, role, ledger, slots, log, steering) for role in job.models() if role in roles
+        }
         self.ranking: Ranking | None = None
         """Of the answers to train rows; it says nothing about whether any is good, so validation is read without."""
         if tuning.ranking is not None:
@@ -47,19 +39,3 @@ class Judges:
     async def close(self) -> None:
         for model in self._models.values():
             await model.close()
-
-    def _metered(self, role: Role, model: Model) -> MeteredModel:
-        job, stopping = self._job, self._steering.stopping
-        if isinstance(model, BatchModel):
-            model.attach(job.store.batches, lambda done: self._log.show("batch", **asdict(done)), stopping)
-        return MeteredModel(
-            model,
-            role,
-            job.store.journal,
-            self._ledger,
-            self._slots,
-            stopping=stopping,
-            limits=job.limits.get(role, Limits()),
-            notice=lambda text: self._log.show("waiting", message=text),
-            admitted=self._steering.admitted,
-        )
