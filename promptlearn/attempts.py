@@ -283,8 +283,10 @@ class Attempts:
             raise self._worn_out(error) from None
         if not self._limiter.excuses(error):
             course.attempts += 1
-            delay = self._retries.delay(error, course.attempts)
+            hopeless = self._limiter.hopeless(error)
+            delay = None if hopeless else self._retries.delay(error, course.attempts)
             if delay is None:
+                self._limiter.given_up = True
                 raise outlived(error, self._limiter.reached) from None
             return delay
         now = asyncio.get_running_loop().time()

@@ -100,6 +100,31 @@ async def test_an_endpoint_that_was_never_reached_stops_the_run(meter: Callable[
         await meter(model, Ledger()).complete(ASK)
 
 
+async def test_only_one_call_waits_for_an_endpoint_that_was_never_reached(meter: Callable[..., MeteredModel]) -> None:
+    model = scripted(lambda messages: ModelError("connection", "refused"))
+    metered = meter(model, Ledger())
+    with pytest.raises(SystemicError, match="refused"):
+        await metered.complete(ASK)
+    attempts = len(model.calls)
+    with pytest.raises(SystemicError, match="refused"):
+        await metered.complete(ASK, repeat=1)
+    assert attempts > 1
+    assert len(model.calls) == attempts + 1
+
+
+async def test_an_endpoint_that_came_up_later_is_tried_again_and_again(meter: Callable[..., MeteredModel]) -> None:
+    answers: list[Scripted] = ["up"]
+    model = scripted(lambda messages: answers.pop() if answers and asked > 0 else ModelError("connection", "refused"))
+    metered, asked = meter(model, Ledger()), 0
+    with pytest.raises(SystemicError):
+        await metered.complete(ASK)
+    asked, before = 1, len(model.calls)
+    assert (await metered.complete(ASK, repeat=1)).text == "up"
+    with pytest.raises(ModelError, match="refused"):
+        await metered.complete(ASK, repeat=2)
+    assert len(model.calls) > before + 2
+
+
 async def test_retries_stay_within_the_budget(meter: Callable[..., MeteredModel]) -> None:
     """Invariant 1: an attempt that may have been billed is on the ledger before the next one is made."""
     model, ledger = scripted(lambda messages: ModelError("timeout", "no answer")), Ledger(Budget(calls=2))

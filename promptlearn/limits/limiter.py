@@ -60,6 +60,8 @@ class Limiter:
         self.latencies = Latencies()
         self.reached = False
         """Whether anything at all came back from the endpoint, if only an error."""
+        self.given_up = False
+        """Whether a call's attempts have come to an end in failure."""
         self.trouble: ModelError | None = None
         """The failure that closed it last."""
         self.granted = 0
@@ -102,6 +104,10 @@ class Limiter:
         if error.kind == "rate_limit":
             return True
         return self.circuit.opened is not None and error.kind in OUTAGES
+
+    def hopeless(self, error: ModelError) -> bool:
+        """Whether another call was already given up because nothing was ever reached, as now: one wait is enough."""
+        return error.kind == "connection" and self.given_up and not self.reached
 
     def vouch(self) -> None:
         """The endpoint is known to be one, so that it is waited for when it is down."""
