@@ -1,12 +1,13 @@
 """One training step and the sampling of one group, ours against TRL's GRPOTrainer and transformers' `generate`.
 
-    python benchmarks/training.py [--threads 1] [--rounds 3]
+    python benchmarks/training.py [--threads 1] [--rounds 3] [--part step|sampling]
 
 Both sides have the same model (SmolLM2-135M, float32, LoRA of rank 16 on every linear layer), the same random tokens
 and the same lengths, and take turns in one process. A training step is loss, gradient, clipping and Adam for one group;
-TRL takes its own shortcut for fresh samples and computes no second forward pass. Sampling is at temperature 1, and none
-may end early. Medians over the rounds, after a small step of each to warm up. Times are of the processor, which other
-processes disturb less than the clock; the ratio by the clock stands in brackets.
+TRL takes its own shortcut for fresh samples and computes no second forward pass. Sampling is at temperature 1 from an
+adapter that was published after a step, and none may end early; each round has a prompt of its own, because ours keeps
+what it has read of the one before. Medians over the rounds, after a small step of each to warm up. Times are of the
+processor, which other processes disturb less than the clock; the ratio by the clock stands in brackets.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import itertools
 import os
 import statistics
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,6 +37,7 @@ MODEL = "local/smollm2-135m-instruct"
 SHAPES = ((500, 8, 16), (200, 8, 64), (50, 8, 256))
 """(prompt tokens, samples, tokens of a completion)."""
 WARM_UP = (20, 2, 2)
+SKIPPED = "– | – | –"
 RANK, ALPHA = 16, 32
 
 
@@ -55,6 +59,10 @@ def trl_trainer(model: Any, tokenizer: Any, folder: str) -> Any:
     trainer.args.steps_per_generation = 1
     trainer.model.train()
     return trainer
+
+
+def random_ids(count: int, seed: int) -> list[int]:
+    return torch.randint(100, 40_000, (count,), generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def rollouts(prompt: int, group: int, completion: int) -> list[TrainSample]:
@@ -108,6 +116,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--part", choices=("step", "sampling"), help="measure this alone")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.simplefilter("ignore")
@@ -137,9 +146,13 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
 
-            def sample(rows: list[TrainSample] = rows, shape: tuple[int, int, int] = shape) -> None:
+            seeds = itertools.count()
+
+            def sample(shape: tuple[int, int, int] = shape, seeds: Iterator[int] = seeds) -> None:
+                prompt_ids = random_ids(shape[0], seed=next(seeds))
+
                 async def group() -> int:
-                    drawn = sampler.sample(rows[0].token_ids[: shape[0]], shape[1], training_sampling(shape[2], seed=1))
+                    drawn = sampler.sample(prompt_ids, shape[1], training_sampling(shape[2], seed=1))
                     return sum([len(each.token_ids) async for each in drawn])
 
                 assert asyncio.run(group()) == shape[1] * shape[2]
@@ -154,9 +167,10 @@ def main() -> None:
                 assert out.shape == (shape[1], shape[0] + shape[2])
 
             rounds = given.rounds if shape != WARM_UP else 1
-            trained = turns(step, their_step, rounds)
+            trained = turns(step, their_step, rounds) if given.part in (None, "step") or shape == WARM_UP else SKIPPED
+            asyncio.run(sampler.publish(learner.save_adapter(Path(folder) / "published")))
             trainer.model.eval()
-            sampled = turns(sample, generate, rounds)
+            sampled = turns(sample, generate, rounds) if given.part in (None, "sampling") else SKIPPED
             trainer.model.train()
             if shape == WARM_UP:
                 continue

@@ -30,7 +30,7 @@ class Plan:
 
 def plan(config: Any, device: torch.device, longest: int, memory: int | None = None) -> Plan:
     """`longest` is the longest row, which can not be split; `memory` the device's bytes, asked where not given."""
-    room = _SHARE * (_memory(device) if memory is None else memory)
+    room = _SHARE * (device_memory(device) if memory is None else memory)
     most = _MOST.get(device.type, 32768)
     kept = int(room / activation_bytes(config, checkpoint=False))
     if kept >= longest:
@@ -50,7 +50,8 @@ def activation_bytes(config: Any, checkpoint: bool) -> int:
     return int(layer * config.num_hidden_layers)
 
 
-def _memory(device: torch.device) -> int:
+def device_memory(device: torch.device) -> int:
+    """Bytes that a device has, used ones included."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     try:

@@ -22,6 +22,7 @@ from promptlearn.errors import ConfigError
 from promptlearn.tuning.base import Lora
 from promptlearn.tuning.local.attention import NAME, grouped_attention
 from promptlearn.tuning.local.head import token_logprobs
+from promptlearn.tuning.local.merged import Merged
 from promptlearn.tuning.local.packing import Packed
 
 Which = Literal["trained", "published", "base"]
@@ -48,6 +49,7 @@ class Policy:
         self._trunk = getattr(model, model.base_model_prefix)
         self._lock = threading.RLock()
         self._current = "trained"
+        self._merged = Merged(self._wrapped, "published") if Merged.possible(self._wrapped) else None
         self.model_hash = model_hash
         self.eos_ids = frozenset(eos_ids)
         self.lora = lora
@@ -79,11 +81,23 @@ class Policy:
             if which == "base":
                 with self._wrapped.disable_adapter():
                     yield
-                return
-            if which != self._current:
-                self._wrapped.set_adapter(which)
-                self._current = which
+            elif which == "published" and self._merged is not None:
+                with self._instead(self._merged.model):
+                    yield
+            else:
+                if which != self._current:
+                    self._wrapped.set_adapter(which)
+                    self._current = which
+                yield
+
+    @contextmanager
+    def _instead(self, model: Any) -> Iterator[None]:
+        """Another model computes the hidden states."""
+        own, self._trunk = self._trunk, getattr(model, model.base_model_prefix)
+        try:
             yield
+        finally:
+            self._trunk = own
 
     def hidden(self, token_ids: Tensor, position_ids: Tensor, **more: Any) -> Tensor:
         """(B, T, d) last hidden states, normalised as the head wants them."""
@@ -124,8 +138,10 @@ class Policy:
         tensors = load_file(path / "adapter_model.safetensors")
         with self._lock:
             missing = set_peft_model_state_dict(self._wrapped, tensors, adapter_name="published").unexpected_keys
-        if missing:
-            raise ConfigError(f"{path} is an adapter of another model: it has {missing[0]}, which this one has not")
+            if missing:
+                raise ConfigError(f"{path} is an adapter of another model: it has {missing[0]}, which this one has not")
+            if self._merged is not None:
+                self._merged.add_up()
 
 
 def _check(model: Any) -> None:

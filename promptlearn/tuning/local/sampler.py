@@ -19,6 +19,7 @@ from promptlearn.models.base import Sampling
 from promptlearn.tuning.base import Adapter, FinishReason, Sample, check_sampling, greedy_sampling
 from promptlearn.tuning.canary import TOLERANCE, check
 from promptlearn.tuning.local.cache import GroupCache, PromptCache
+from promptlearn.tuning.local.drawing import inverted
 from promptlearn.tuning.local.policy import Policy
 
 _LOOSE = 2e-2
@@ -148,11 +149,7 @@ class _Group:
         """A token for each row, the likeliest or one drawn by inverting its distribution; (rows,)."""
         logp = torch.log_softmax((self.hidden @ self.policy.head.T).float(), -1)
         chance = self.chances[len(self.token_ids[self.rows[0]]), self.rows][:, None]
-        if self.greedy:
-            drawn = logp.argmax(-1, keepdim=True)
-        else:
-            heaped = logp.exp().cumsum(-1, dtype=self.chances.dtype)
-            drawn = torch.searchsorted(heaped, chance * heaped[:, -1:], right=True).clamp_(max=logp.shape[-1] - 1)
+        drawn = logp.argmax(-1, keepdim=True) if self.greedy else inverted(logp.exp(), chance)
         values = logp.gather(-1, drawn)[:, 0].tolist()
         for row, token, value in zip(self.rows, drawn[:, 0].tolist(), values, strict=True):
             self.token_ids[row].append(token)
