@@ -72,13 +72,12 @@ def assemble(
     reviews = load_reviews(config.reviews) if isinstance(config.reviews, Path) else ()
     secrets = known_secrets((config.models.task, config.models.judge, config.models.meta))
     program: Command | DspyProgram | None = None
-    proposers: tuple[str, ...] = config.search.proposers or ()
     prompt = source.prompt
     if config.command is not None:  # which reads the prompt as it stands: nobody puts values into it
         program = open_command(config.command, source, secrets, _answers(config))
     elif config.program is not None:
         program = open_module(config.program, models["task"])
-        prompt, proposers = program.bind(prompt), proposers or program.proposers("meta" in models)
+        prompt = program.bind(prompt)
     else:
         prompt = bind_variables(prompt, dataset.variables, literals=file.literals if file else ())
     if program is not None:
@@ -103,7 +102,7 @@ def assemble(
         reviews=reviews,
         guards=tuple(row.guard for row in store.guards.items(scope)),
         scope=scope,
-        proposers=proposers,
+        proposers=config.search.proposers or (),
         scoring=config.scoring,
         objectives=in_order(config.objectives) if config.objectives else (),
         search=config.search,

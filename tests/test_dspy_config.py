@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dspy_desk import tagger
+from dspy_desk import TwoSteps, tagger
 from synthetic import rows
 
 from promptlearn.assembly import assemble
@@ -46,6 +46,28 @@ def setting(folder: Path) -> Path:
     }
     (folder / "promptlearn.yaml").write_text(yaml.safe_dump(content))
     return folder / "promptlearn.yaml"
+
+
+def test_what_proposes_follows_from_the_program_and_from_what_leads(tmp_path: Path) -> None:
+    def proposers(make: str, **more: object) -> tuple[object, ...]:
+        folder = tmp_path / f"{make}{len(more)}"
+        folder.mkdir()
+        path = setting(folder)
+        (folder / "pipeline.py").write_text(CODE + "from dspy_desk import TwoSteps\n")
+        written = yaml.safe_load(path.read_text()) | more
+        written["program"]["dspy"] = f"pipeline.py:{make}"
+        path.write_text(yaml.safe_dump(written))
+        if make == "TwoSteps":
+            (folder / "prompt.yaml").unlink()
+            write_prompt(TwoSteps(), folder / "prompt.yaml")
+        job = assemble(load_config(path), store=folder / "store.db")
+        with job.store:
+            return job.proposer_names()
+
+    assert proposers("make") == ("rules", "demos", "merge")
+    assert proposers("make", objectives=[{"name": "tokens"}]) == ("rules", "prune", "merge")
+    assert proposers("TwoSteps") == ("rules", "merge")
+    assert proposers("TwoSteps", objectives=[{"name": "tokens"}]) == ("rules", "prune", "merge")
 
 
 async def test_a_dspy_program_is_a_program(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_focused_brief_leaves_out_what_others_did_and_what_reviewers_have_got(
 class TwoSteps:
     """A program of two calls: the first names the topic, the second tags it."""
 
-    identity, warnings, name = "two/1", (), "two"
+    identity, warnings, name, takes_demonstrations = "two/1", (), "two", False
 
     def __init__(self, model: Model | None = None) -> None:
         self._model = model

@@ -38,6 +38,10 @@ class BestOf:
     def warnings(self) -> tuple[str, ...]:
         return ()
 
+    @property
+    def takes_demonstrations(self) -> bool:
+        return True
+
     def open(self, model: Model) -> Program:
         return _BestOfProgram(model, self)
 

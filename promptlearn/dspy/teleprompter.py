@@ -119,7 +119,6 @@ class PromptLearn(Teleprompter):  # type: ignore[misc]
 
     def _job(self, program: DspyProgram, dataset: Dataset, judge: MetricJudge, lm: Any) -> Job:
         meta = None if self.meta is False else _model(lm if self.meta is None else self.meta)
-        proposers = self.proposers or program.proposers(meta is not None)
         secrets = known_secrets()
         return Job(
             prompt=program.prompt(),
@@ -128,7 +127,7 @@ class PromptLearn(Teleprompter):  # type: ignore[misc]
             task=program.model,
             meta=meta,
             judges=(JudgeSpec(judge),),
-            proposers=proposers,
+            proposers=self.proposers,
             search=self.search,
             budget=self.budget,
             folder=Path.cwd(),

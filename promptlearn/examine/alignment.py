@@ -145,6 +145,7 @@ class JudgeProgram:
     """Example id of the learning job → what a person labelled."""
     among: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    takes_demonstrations: bool = True
 
     @property
     def identity(self) -> str:

@@ -128,7 +128,8 @@ class Job:
         if self.proposers:
             return self.proposers
         shorter = bool(self.objectives) and self.objectives[0].name in PROMPT_SIZE
-        return usual_proposers(self.meta is not None, shorter)
+        shows = self.program is None or self.program.takes_demonstrations
+        return tuple(name for name in usual_proposers(self.meta is not None, shorter) if shows or name != "demos")
 
     def open_proposers(self, model: Model | None) -> list[Proposer]:
         """Those of the job, by names opened; they ask `model`. Raises ConfigError and AssetError."""

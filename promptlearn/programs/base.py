@@ -35,5 +35,9 @@ class ProgramSource(Protocol):
     def warnings(self) -> tuple[str, ...]:
         """What a careful person would want to know before the run."""
 
+    @property
+    def takes_demonstrations(self) -> bool:
+        """Whether examples that stand in the prompt show it what it is asked."""
+
     def open(self, model: Model) -> Program:
         """The program that asks `model`."""

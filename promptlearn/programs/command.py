@@ -132,6 +132,10 @@ class Command:
     def warnings(self) -> tuple[str, ...]:
         return self.options.bounds.warnings
 
+    @property
+    def takes_demonstrations(self) -> bool:
+        return True
+
     def open(self, model: Model) -> CommandProgram:
         """The program that asks `model`: `self.model`, with whatever a run has put around it."""
         return CommandProgram(model, self.place, bool(self.options.check))

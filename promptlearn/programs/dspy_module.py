@@ -31,7 +31,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from promptlearn.config.search import usual_proposers
 from promptlearn.errors import ConfigError, ModelError, PromptError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Price, Reply, Sampling
 from promptlearn.programs.dspy_lm import ModelEngine, counting, describe_lm, error_of, lm_of, load_dspy
@@ -117,10 +116,6 @@ class DspyProgram:
     def takes_demonstrations(self) -> bool:
         """Whether an example's inputs are what the last predictor is asked with."""
         return len(self.predictors) == 1 and self.answer in self._demos_shown
-
-    def proposers(self, has_meta: bool) -> tuple[str, ...]:
-        """All that can work on this program."""
-        return tuple(name for name in usual_proposers(has_meta) if name != "demos" or self.takes_demonstrations)
 
     def prompt(self) -> Prompt:
         """The instructions that the program has now, to start from."""
