@@ -26,6 +26,7 @@ def make():
 """
 RULES = [{"when": "my parcel is", "reply": "[[ ## tag ## ]]\nshipping\n\n[[ ## completed ## ]]"}]
 """What the task model knows before anything is learned."""
+LEAN = ["tokens", {"name": "quality", "may_lose": 0.01}]
 
 
 def setting(folder: Path) -> Path:
@@ -65,9 +66,9 @@ def test_what_proposes_follows_from_the_program_and_from_what_leads(tmp_path: Pa
             return job.proposer_names()
 
     assert proposers("make") == ("rules", "demos", "merge")
-    assert proposers("make", objectives=[{"name": "tokens"}]) == ("rules", "prune", "merge")
+    assert proposers("make", objectives=LEAN) == ("rules", "prune", "merge")
     assert proposers("TwoSteps") == ("rules", "merge")
-    assert proposers("TwoSteps", objectives=[{"name": "tokens"}]) == ("rules", "prune", "merge")
+    assert proposers("TwoSteps", objectives=LEAN) == ("rules", "prune", "merge")
 
 
 async def test_a_dspy_program_is_a_program(tmp_path: Path) -> None:
