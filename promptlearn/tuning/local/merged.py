@@ -26,8 +26,8 @@ class Merged:
         """Make one where `possible` says so."""
         self._adapter = adapter
         self._layers = _layers(wrapped.get_base_model())
-        sums = {id(layer.weight) for layer in self._layers.values()}
-        shared = {id(value): value for value in wrapped.parameters() if id(value) not in sums}
+        own = {id(layer.weight) for layer in self._layers.values()}
+        shared = {id(value): value for value in wrapped.parameters() if id(value) not in own}
         self.model = copy.deepcopy(wrapped.get_base_model(), shared)
         for name, layer in _layers(self.model).items():
             parent, _, leaf = name.rpartition(".")

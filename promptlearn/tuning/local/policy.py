@@ -1,7 +1,8 @@
 """The base model with its adapters, in this process: one set of weights that a learner and a sampler share.
 
 Two adapters stand on it, the one that is trained and the one that was published, so that training never changes what a
-sample is drawn from. One user at a time; whoever wants the weights waits. Knows neither losses nor sampling.
+sample is drawn from. Where that is possible the published one is added to linear weights of its own (`merged`). One
+user at a time; whoever wants the weights waits. Knows neither losses nor sampling.
 """
 
 from __future__ import annotations
