@@ -14,6 +14,8 @@ import torch
 
 _SHARE = 0.25
 """Of a device's memory that activations may take."""
+COPY_SHARE = 0.1
+"""Of a device's memory that a second copy of weights may take, which is there for speed alone."""
 _FALLBACK = 8 << 30
 """Bytes, where nobody says how much there is."""
 _MOST = {"cpu": 4096, "mps": 8192}

@@ -13,10 +13,7 @@ import torch
 from peft import PeftModel
 from peft.tuners.lora import Linear, LoraLayer
 
-from promptlearn.tuning.local.memory import device_memory
-
-_SHARE = 0.1
-"""Of a device's memory that the sums may take."""
+from promptlearn.tuning.local.memory import COPY_SHARE, device_memory
 
 
 class Merged:
@@ -44,7 +41,7 @@ class Merged:
         if not weights or len(weights) < len(layers) or any(weight.dtype != torch.float32 for weight in weights):
             return False
         needed: int = sum(weight.numel() * weight.element_size() for weight in weights)
-        return needed <= _SHARE * device_memory(weights[0].device)
+        return needed <= COPY_SHARE * device_memory(weights[0].device)
 
     @torch.no_grad()
     def add_up(self) -> None:

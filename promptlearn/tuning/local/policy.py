@@ -22,7 +22,7 @@ from torch import Tensor
 from promptlearn.errors import ConfigError
 from promptlearn.tuning.base import Lora
 from promptlearn.tuning.local.attention import NAME, grouped_attention
-from promptlearn.tuning.local.head import token_logprobs
+from promptlearn.tuning.local.head import few_logits, token_logprobs
 from promptlearn.tuning.local.merged import Merged
 from promptlearn.tuning.local.packing import Packed
 
@@ -51,6 +51,8 @@ class Policy:
         self._lock = threading.RLock()
         self._current = "trained"
         self._merged = Merged(self._wrapped, "published") if Merged.possible(self._wrapped) else None
+        self.logits = few_logits(self.head)
+        """(N, V) float32 of the (N, d) states of a few completions."""
         self.model_hash = model_hash
         self.eos_ids = frozenset(eos_ids)
         self.lora = lora

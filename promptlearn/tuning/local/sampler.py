@@ -147,7 +147,7 @@ class _Group:
 
     def _choose(self) -> Tensor:
         """A token for each row, the likeliest or one drawn by inverting its distribution; (rows,)."""
-        logp = torch.log_softmax((self.hidden @ self.policy.head.T).float(), -1)
+        logp = torch.log_softmax(self.policy.logits(self.hidden), -1)
         chance = self.chances[len(self.token_ids[self.rows[0]]), self.rows][:, None]
         drawn = logp.argmax(-1, keepdim=True) if self.greedy else inverted(logp.exp(), chance)
         values = logp.gather(-1, drawn)[:, 0].tolist()
