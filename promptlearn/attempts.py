@@ -286,7 +286,7 @@ class Attempts:
             hopeless = self._limiter.hopeless(error)
             delay = None if hopeless else self._retries.delay(error, course.attempts)
             if delay is None:
-                self._limiter.given_up = True
+                self._limiter.give_up()
                 raise outlived(error, self._limiter.reached) from None
             return delay
         now = asyncio.get_running_loop().time()

@@ -56,8 +56,8 @@ class Handout:
     @property
     def headline(self) -> str:
         summary = self.overview.summary
-        if summary.is_evaluation or summary.is_tuning:
-            return "This run only measured a prompt." if summary.is_evaluation else "This run trained weights."
+        if summary.is_evaluation:
+            return "This run only measured a prompt."
         return WORDS.get(summary.decision or "", f"The run is {self.overview.standing}; nothing is decided yet.")
 
     @property
@@ -89,8 +89,13 @@ class Handout:
 
 
 def handout(store: Store, which: str = "latest") -> Handout:
-    """Read a run. Raises `UsageError` naming runs, and for a run that has no prompt yet."""
+    """Read a run. Raises `UsageError` naming runs, and for one without a prompt: too early, or it trains weights."""
     found = load_run(store, which)
+    if found.summary.is_tuning:
+        raise UsageError(
+            f"run {found.id} trains weights and has no prompt of its own: `promptlearn tune status {found.id}` shows"
+            " it, and `promptlearn compare --report FOLDER` sets its arm beside the others"
+        )
     if not found.candidates:
         raise UsageError(f"run {found.id} has no prompt yet, so there is nothing to report")
     page = matrix(store, found.id, split="test", change="regressed", limit=SHOWN)

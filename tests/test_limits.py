@@ -16,6 +16,7 @@ from promptlearn.errors import ModelError
 from promptlearn.limits import Limiter, Limits, Permit, Unlimited, limiter_for
 from promptlearn.limits.circuit import FAILURES, FIRST_PROBE, LAST_PROBE
 from promptlearn.limits.latency import ENOUGH, Latencies
+from promptlearn.limits.limiter import REMEMBERED
 from promptlearn.limits.window import PAUSE, SHRINK, START
 
 REFUSED = ModelError("rate_limit", "slow down")
@@ -403,5 +404,24 @@ def test_a_model_in_this_process_waits_for_nobody() -> None:
         for permit in permits:
             gate.failed(permit, BROKEN)
         assert not gate.closed
+
+    run(main())
+
+
+def test_an_endpoint_that_nobody_reached_is_waited_for_once_and_again_after_a_while() -> None:
+    unreached = ModelError("connection", "nobody answers")
+
+    async def main() -> None:
+        gate = limiter()
+        await fail(gate, unreached)
+        assert not gate.hopeless(unreached)
+        gate.give_up()
+        assert gate.hopeless(unreached)
+        assert not gate.hopeless(CRASHED)
+        await asyncio.sleep(REMEMBERED)
+        assert not gate.hopeless(unreached)
+        gate.give_up()
+        await prove(gate)
+        assert not gate.hopeless(unreached)
 
     run(main())

@@ -14,7 +14,7 @@ from promptlearn.cli.options import JsonOption, RunArgument, StoreOption, opened
 if TYPE_CHECKING:
     from promptlearn.prompt import PromptFile
     from promptlearn.records import Effect, Example, Json, Prompt, Split
-    from promptlearn.report import CandidateReport, ExampleReport, RunReport, RunSummary
+    from promptlearn.report import CandidateReport, ExampleReport, Part, RunReport, RunSummary
     from promptlearn.store import Store
 
 VersionOption = Annotated[
@@ -347,38 +347,35 @@ def _show_prompt(store: Store, run: str, version: str, as_json: bool) -> None:
 
 def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
     from promptlearn.cli.console import note, print_json, table
-    from promptlearn.records import as_text
-    from promptlearn.report import locate
-    from promptlearn.report import prompt as stored_prompt
+    from promptlearn.report import locate, parts
 
-    found = stored_prompt(store, run, version)
-    parts = [
-        (f"rule of {rule.part}" if rule.part else "rule", rule.text, rule.sources, rule.effect) for rule in found.rules
-    ]
-    for demo in found.demonstrations:
-        shown = " / ".join(as_text(value) for value in demo.inputs.values())
-        sources = (demo.source,) if demo.source else ()
-        parts.append(("demonstration", f"{shown} → {demo.output}", sources, demo.effect))
+    found = parts(store, run, version)
     if as_json:
-        print_json(
-            [
-                {"kind": kind, "text": text, "sources": ", ".join(names), "effect": asdict(effect) if effect else None}
-                for kind, text, names, effect in parts
-            ]
-        )
+        print_json([_part_document(part) for part in found])
         return
-    if not parts:
+    if not found:
         note("that version has no rules and no demonstrations")
         return
     known = {row.example.id: row.example for row in store.reader.examples(locate(store, run, version).run)}
-    rows = [[kind, text, _sources(kind, names, known), _worth(effect)] for kind, text, names, effect in parts]
+    rows = [[_kind(part), part.text, _sources(part, known), _worth(part.effect)] for part in found]
     table(["kind", "text", "from", "worth (95 % interval)"], rows)
 
 
-def _sources(kind: str, names: Sequence[str], known: Mapping[str, Example]) -> str:
+def _part_document(part: Part) -> dict[str, Any]:
+    sources = ", ".join(origin.name for origin in part.origins)
+    effect = asdict(part.effect) if part.effect else None
+    return {"kind": _kind(part), "text": part.text, "sources": sources, "effect": effect}
+
+
+def _kind(part: Part) -> str:
+    return f"{part.kind} of {part.of}" if part.of else part.kind
+
+
+def _sources(part: Part, known: Mapping[str, Example]) -> str:
     from promptlearn.report import sources_in_words
 
-    if kind == "demonstration" and names and names[0] in known:  # its words stand beside it
+    names = [origin.name for origin in part.origins]
+    if part.kind == "demonstration" and names and names[0] in known:  # its words stand beside it
         return f"row {names[0][:8]}"
     return sources_in_words(names, known) or "the user"
 

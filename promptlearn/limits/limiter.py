@@ -19,6 +19,9 @@ from promptlearn.limits.circuit import OUTAGES, Circuit
 from promptlearn.limits.latency import Latencies
 from promptlearn.limits.window import Window
 
+REMEMBERED = 60.0
+"""Seconds for which an endpoint that nobody ever reached is not waited for again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -60,8 +63,6 @@ class Limiter:
         self.latencies = Latencies()
         self.reached = False
         """Whether anything at all came back from the endpoint, if only an error."""
-        self.given_up = False
-        """Whether a call's attempts have come to an end in failure."""
         self.trouble: ModelError | None = None
         """The failure that closed it last."""
         self.granted = 0
@@ -70,6 +71,8 @@ class Limiter:
         self._tokens = Bucket()
         self._in_flight = 0
         self._paused_until = -inf
+        self._given_up_at = -inf
+        """When the attempts at a call last came to an end in failure."""
         self._queue: deque[tuple[asyncio.Future[Permit | None], int, object]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._news: asyncio.Future[None] | None = None
@@ -106,8 +109,12 @@ class Limiter:
         return self.circuit.opened is not None and error.kind in OUTAGES
 
     def hopeless(self, error: ModelError) -> bool:
-        """Whether another call was already given up because nothing was ever reached, as now: one wait is enough."""
-        return error.kind == "connection" and self.given_up and not self.reached
+        """Whether another call was just given up because nothing was ever reached, as now: one wait is enough."""
+        return error.kind == "connection" and not self.reached and _now() - self._given_up_at < REMEMBERED
+
+    def give_up(self) -> None:
+        """There will be no further attempt at a call that failed."""
+        self._given_up_at = _now()
 
     def vouch(self) -> None:
         """The endpoint is known to be one, so that it is waited for when it is down."""

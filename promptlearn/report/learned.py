@@ -41,6 +41,8 @@ class Part:
     """None: not measured."""
     is_new: bool
     """Whether the baseline lacks it."""
+    of: str = ""
+    """Which of a program's several prompts a rule belongs to."""
 
 
 def parts(store: Store, run: str, version: str | int = "best") -> tuple[Part, ...]:
@@ -49,7 +51,7 @@ def parts(store: Store, run: str, version: str | int = "best") -> tuple[Part, ..
     learned, first = prompt(store, found.run, found.digest), prompt(store, found.run, "baseline")
     known = {rule.text for rule in first.rules} | {_shown(demo.inputs, demo.output) for demo in first.demonstrations}
     rules = [
-        Part("rule", rule.text, tuple(origin(name) for name in rule.sources), rule.effect, rule.text not in known)
+        Part("rule", rule.text, tuple(map(origin, rule.sources)), rule.effect, rule.text not in known, rule.part)
         for rule in learned.rules
     ]
     demos = [

@@ -9,6 +9,7 @@ import pytest
 from stores import KINDS, fresh_store
 
 from promptlearn.errors import UsageError
+from promptlearn.handout import handout
 from promptlearn.report import list_runs, load_run, tuning, tuning_samples
 from promptlearn.store import Store
 from promptlearn.store.rows import TUNING
@@ -54,6 +55,8 @@ async def test_a_training_run_is_read_as_a_whole_and_stays_out_of_other_lists(st
     assert [one.is_tuning for one in list_runs(store)] == [True, False]
     with pytest.raises(UsageError, match="trained no weights"):
         tuning(store, learning)
+    with pytest.raises(UsageError, match=f"promptlearn tune status {run}"):
+        handout(store, run)
 
 
 async def test_no_secret_of_a_failed_judge_is_kept(store: Store) -> None:
