@@ -49,7 +49,7 @@ def propose(
         typer.Option(
             "--path",
             metavar="FILE",
-            help="File from the root of the repository, by default the run's prompt file; may be given often. "
+            help="File from the root of the repository, by default the run's prompt file or files; may be given often. "
             "CLAUDE.md, AGENTS.md and .cursor/rules/*.mdc get a block between markers.",
         ),
     ] = None,
@@ -88,9 +88,9 @@ def _paths(winner: Winner, paths: list[str] | None) -> list[str]:
 
     if paths:
         return [_inside(path) for path in dict.fromkeys(paths)]
-    if winner.file is None:
+    if not winner.own_files:
         raise UsageError(f"run {winner.run} was started from Python and names no file; say with --path which to change")
-    return [path_in_checkout(winner.file, Path.cwd())]
+    return [path_in_checkout(file, Path.cwd()) for file in winner.own_files]
 
 
 def _inside(path: str) -> str:
@@ -113,7 +113,8 @@ def _local_proposal(winner: Winner, files: list[str]) -> Proposal:
     from promptlearn.forge.checkout import find_root
     from promptlearn.forge.propose import make_proposal
 
-    folder = find_root(winner.file.parent if winner.file and winner.file.exists() else Path.cwd()) or Path.cwd()
+    own = next(iter(winner.own_files), None)
+    folder = find_root(own.parent if own and own.exists() else Path.cwd()) or Path.cwd()
     found = {name: folder / name for name in files}
     bases = {name: path.read_bytes() if path.is_file() else None for name, path in found.items()}
     return make_proposal(winner, bases, f"in {folder}")

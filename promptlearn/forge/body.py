@@ -195,7 +195,7 @@ def _cost(winner: Winner) -> str:
 def _reproduction(winner: Winner) -> str:
     version = winner.versions.get("promptlearn", "")
     command = "promptlearn run " + " \\\n  ".join([*_settings(winner.config), f"--set search.seed={winner.seed}"])
-    if winner.file is None:
+    if not winner.own_files:
         command = f"# promptlearn.optimize(…, seed={winner.seed}), with the arguments of this run"
     packages = ", ".join(f"{_code(name)} {_code(number)}" for name, number in sorted(winner.versions.items()))
     models = ", ".join(f"{role} {_code(name)}" for role, name in _models(winner.config))

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from promptlearn.errors import PromptError, UsageError
@@ -23,6 +23,7 @@ from promptlearn.forge import body as words
 from promptlearn.forge.managed import is_agent_file, put_block, read_block
 from promptlearn.forge.winner import Winner
 from promptlearn.prompt import parse_prompt
+from promptlearn.prompt.bundle import with_section
 from promptlearn.prompt.file import PromptFile
 from promptlearn.records import Prompt, fingerprint
 from promptlearn.report import unified_diff
@@ -188,19 +189,39 @@ def _data(file: StoredFile | None) -> bytes | None:
 def _placed(winner: Winner, path: str, base: bytes | None, where: str) -> bytes:
     """The file's bytes with the learned prompt in it."""
     own = _as_prompt_file(winner, path, base)
+    if winner.files:
+        return _section_placed(winner, path, base, own, where)
     if own is not None and base is not None:
         if replace(own.prompt, contract=winner.old.contract).digest == winner.old.digest:
             return own.render_file(winner.new)
         if _already_says(own, winner.new):
             return base
     if _is_own(winner, path) or not _takes_block(path, base):
-        if base is None:
-            raise UsageError(f"there is no {path} {where}; say with --path where the prompt's file is")
-        raise UsageError(
-            f"{path} {where} is not what run {winner.run} began with, so what was measured is not what would be "
-            "merged; bring the file up to date and run again"
-        )
+        raise _outdated(winner, path, base, where)
     return _in_block(winner, path, base, where)
+
+
+def _section_placed(winner: Winner, path: str, base: bytes | None, own: PromptFile | None, where: str) -> bytes:
+    """The bytes of one of several files, with its own part of what was learned in it."""
+    name = next((name for name, file in winner.files.items() if _names(file, path)), None)
+    if name is None:
+        known = ", ".join(file.as_posix() for file in winner.files.values())
+        raise UsageError(f"{path} is none of the prompts that run {winner.run} learned, which are {known}")
+    names = tuple(winner.files)
+    if own is not None:
+        old, new = (with_section(own, prompt, name, names) for prompt in (winner.old, winner.new))
+        if own.prompt in (old, new):
+            return own.render_file(new)
+    raise _outdated(winner, path, base, where)
+
+
+def _outdated(winner: Winner, path: str, base: bytes | None, where: str) -> UsageError:
+    if base is None:
+        return UsageError(f"there is no {path} {where}; say with --path where the prompt's file is")
+    return UsageError(
+        f"{path} {where} is not what run {winner.run} began with, so what was measured is not what would be merged; "
+        "bring the file up to date and run again"
+    )
 
 
 def _as_prompt_file(winner: Winner, path: str, base: bytes | None) -> PromptFile | None:
@@ -223,7 +244,12 @@ def _already_says(file: PromptFile, prompt: Prompt) -> bool:
 
 def _is_own(winner: Winner, path: str) -> bool:
     """Whether this is the file that the run read."""
-    return winner.file is not None and f"/{winner.file.as_posix()}".endswith(f"/{path}")
+    return winner.file is not None and _names(winner.file, path)
+
+
+def _names(file: Path, path: str) -> bool:
+    """Whether `path`, from the root of a repository, is where this file stands."""
+    return f"/{file.as_posix()}".endswith(f"/{path}")
 
 
 def _takes_block(path: str, base: bytes | None) -> bool:

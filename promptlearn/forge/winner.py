@@ -70,6 +70,18 @@ class Winner:
         return Path(source["file"]) if isinstance(source, dict) and source.get("file") else None
 
     @property
+    def files(self) -> dict[str, Path]:
+        """Those of a program's several prompts, by name; empty where the run learned one prompt."""
+        source = self.config.get("prompt")
+        found = source.get("files") if isinstance(source, dict) else None
+        return {name: Path(path) for name, path in (found or {}).items()}
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """All that the run read its prompts from; empty for a run that was started from Python."""
+        return tuple(self.files.values()) if self.file is None else (self.file,)
+
+    @property
     def key(self) -> str | None:
         """The key of the prompt inside that file."""
         source = self.config.get("prompt")
@@ -85,12 +97,6 @@ def find_winner(store: Store, which: str = "latest") -> Winner:
     """The winner of a run. Raises `UsageError` for a run that has proven no improvement (invariant 7)."""
     report = load_run(store, which)
     result = _proven(report)
-    source = report.config.get("prompt") if isinstance(report.config, dict) else None
-    if isinstance(source, dict) and source.get("files"):
-        raise UsageError(
-            f"run {report.id} learned several prompts, and a proposal changes one file; write them with "
-            f"`promptlearn export {report.id} --in-place`, and commit that"
-        )
     old, new = (stored_prompt(store, report.id, version) for version in ("baseline", "best"))
     before, after = (examples(store, report.id, version, "test") for version in ("baseline", "best"))
     worse, better = _changes(before, after)

@@ -8,7 +8,7 @@ file: whole, or between the markers of a managed block.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,8 +27,8 @@ class Bundle:
 
     def render(self, prompt: Prompt) -> dict[str, bytes]:
         """Name → the bytes of its file with that part of `prompt` in it; writes nothing. Raises PromptError."""
-        texts = split_sections(prompt.learned_text(), tuple(self.files))
-        return {name: _rendered(file, texts[name]) for name, file in self.files.items()}
+        names = tuple(self.files)
+        return {name: file.render_file(with_section(file, prompt, name, names)) for name, file in self.files.items()}
 
     def write(self, prompt: Prompt, folder: Path | None = None) -> list[Path]:
         """Write every file, in its place or by its name into `folder`; returns where they are.
@@ -43,7 +43,7 @@ class Bundle:
         written = []
         for name, file in self.files.items():
             target = file.path if folder is None else folder / file.path.name
-            file.write(_with(file, split_sections(prompt.learned_text(), tuple(self.files))[name]), target)
+            file.write(with_section(file, prompt, name, tuple(self.files)), target)
             written.append(target)
         return written
 
@@ -80,10 +80,9 @@ def read_bundle(
     return Bundle(read, Prompt((Message("system", text),), contract=contract, layout=Layout("text")))
 
 
-def _rendered(file: PromptFile, text: str) -> bytes:
-    return file.render_file(_with(file, text))
-
-
-def _with(file: PromptFile, text: str) -> Prompt:
-    """The file's own prompt with another text; the same one where only white space around it differs."""
+def with_section(file: PromptFile, prompt: Prompt, name: str, names: Sequence[str]) -> Prompt:
+    """The file's own prompt with the text of that section of `prompt`, which has sections of all `names`; the same one
+    where only white space around it differs.
+    """
+    text = split_sections(prompt.learned_text(), names)[name]
     return file.prompt if file.prompt.text.strip() == text else replace(file.prompt.with_text(text), rules=())

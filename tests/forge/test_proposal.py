@@ -1,6 +1,7 @@
 """What a pull request says and changes, before anything is sent."""
 
 import asyncio
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from learned_run import BOUND, NEW, OLD, learned_run
 
+from promptlearn.cli.main import execute
 from promptlearn.errors import UsageError
 from promptlearn.forge.body import body, message, plain, title
 from promptlearn.forge.managed import put_block, read_block
@@ -18,7 +20,8 @@ from promptlearn.forge.propose import branch_name, make_proposal
 from promptlearn.forge.winner import Winner, find_winner
 from promptlearn.hidden import find_hidden
 from promptlearn.prompt import chat_file, parse_prompt
-from promptlearn.records import Demonstration, Message, Prompt, Rule
+from promptlearn.records import Demonstration, Layout, Message, Prompt, Rule
+from promptlearn.sections import join_sections
 from promptlearn.store import Store, open_store
 
 PATH = "prompts/support.md"
@@ -200,6 +203,50 @@ def test_files_that_agents_read_get_a_block(store: Store) -> None:
         assert read_block(change.new, "CLAUDE.md") == LEARNED[:-1]
     with pytest.raises(UsageError, match=r"the promptlearn block of CLAUDE\.md on the base branch is not what run"):
         make_proposal(winner, {"CLAUDE.md": put_block(b"", "Be somebody else.", "CLAUDE.md")})
+
+
+FIND, LABEL = b"Name the topic.\n", b"\xef\xbb\xbfTag the topic.\r\n"
+
+
+def bundle_of(store: Store, folder: Path) -> Winner:
+    """Of a program with two prompts, one of which learned a rule."""
+    text = join_sections({"find": "Name the topic.", "label": "Tag the topic."})
+    old = Prompt((Message("system", text),), layout=Layout("text"))
+    new = replace(old, rules=(Rule("Use one word.", part="find"),))
+    files = {name: str(folder / f"prompts/{name}.md") for name in ("find", "label")}
+    return winner_of(store, old=old, new=new, file=None, prompt={"files": files})
+
+
+def test_each_of_several_prompts_goes_into_its_own_file(store: Store) -> None:
+    winner = bundle_of(store, Path("/srv"))
+    proposal = make_proposal(winner, {"prompts/find.md": FIND, "prompts/label.md": LABEL})
+    (change,) = proposal.changes
+    assert (change.path, change.new) == ("prompts/find.md", b"Name the topic.\n\nRules:\n- Use one word.\n")
+    assert "`prompts/find.md`, `prompts/label.md`" in proposal.body
+    assert "\npromptlearn run --set search.seed=7\n" in proposal.body
+    assert make_proposal(winner, {change.path: change.new}).changes == ()
+    for bases, match in (
+        ({"prompts/find.md": b"Another.\n"}, "is not what run .* began with"),
+        ({"prompts/label.md": None}, "there is no prompts/label.md"),
+        ({"AGENTS.md": FIND}, "is none of the prompts .* /srv/prompts/find.md, /srv/prompts/label.md"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            make_proposal(winner, bases)
+
+
+def test_several_prompts_are_proposed_by_one_command(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle_of(store, tmp_path)
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "prompts").mkdir()
+    (tmp_path / "prompts/find.md").write_bytes(FIND)
+    (tmp_path / "prompts/label.md").write_bytes(LABEL)
+    monkeypatch.chdir(tmp_path.parent)
+    assert execute(["github", "propose", "--dry-run", "--store", str(tmp_path / "store.db"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["files"] == ["prompts/find.md"]
+    assert "+- Use one word." in shown["diff"]
 
 
 def test_what_no_block_can_say_is_refused(store: Store) -> None:
