@@ -1,13 +1,16 @@
 """Takes the pictures of the dashboard in docs/images: every page, light and dark, 1440 and 800 wide.
 
-    python benchmarks/screenshots.py       # needs the extra dashboard, playwright and /usr/bin/chromium
+    python benchmarks/screenshots.py [--training STORE]    # needs the extra dashboard, playwright and /usr/bin/chromium
 
 The runs in them are real runs on the shipped example, with a scripted model in place of a language model:
 it answers better the more rules its prompt has. Their figures show what a page looks like, and nothing else.
+The page Tuning shows the latest training of STORE, such as `promptlearn compare` leaves behind; without one it is not
+taken anew.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
 import subprocess
@@ -26,12 +29,13 @@ from promptlearn.comments import Author, Comment, Received  # noqa: E402
 from promptlearn.dataset.loading import load_dataset  # noqa: E402
 from promptlearn.models.scripted import ScriptedModel  # noqa: E402
 from promptlearn.records import Message  # noqa: E402
+from promptlearn.report import tuning  # noqa: E402
 from promptlearn.reviews import load_reviews  # noqa: E402
 from promptlearn.store import open_store  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
 EXAMPLE = ROOT / "examples/support_triage"
-PAGES = ("runs", "run", "prompt", "examples", "failures", "judges", "reviews", "compare", "tuning", "settings")
+PAGES = ("runs", "run", "prompt", "examples", "failures", "judges", "reviews", "compare", "settings")
 HEIGHT = {1440: 1150, 800: 1150}
 COLOURS = 256
 LABELS = ("Account", "Delivery", "Product", "Return", "Thanks")
@@ -120,7 +124,8 @@ def dashboard(folder: Path, store: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def take(url: str) -> None:
+def take(url: str, pages: Sequence[str], run: str = "") -> None:
+    """Pictures of these pages, about one run where it is named."""
     from playwright.sync_api import sync_playwright
 
     IMAGES.mkdir(exist_ok=True)
@@ -130,8 +135,8 @@ def take(url: str) -> None:
             for width, height in HEIGHT.items():
                 context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
                 page = context.new_page()
-                for name in PAGES:
-                    page.goto(f"{url}/{'' if name == 'runs' else name}")  # which is the first page
+                for name in pages:
+                    page.goto(f"{url}/{'' if name == 'runs' else name}?run={run}")  # runs is the first page
                     page.wait_for_selector("h1")
                     page.wait_for_timeout(1500)
                     page.wait_for_function(
@@ -153,6 +158,9 @@ def keep(png: bytes, path: Path) -> None:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--training", type=Path, metavar="STORE", help="a store with a training run")
+    training: Path | None = parser.parse_args().training
     with tempfile.TemporaryDirectory(prefix="promptlearn-") as name:
         folder = Path(name) / "support-bot"
         folder.mkdir()
@@ -162,7 +170,12 @@ def main() -> None:
         store = folder / ".promptlearn/store.db"
         make_runs(store)
         with dashboard(folder, store) as url:
-            take(url)
+            take(url, PAGES)
+        if training is not None:
+            with open_store(training) as opened:
+                run = tuning(opened).id
+            with dashboard(folder, training) as url:
+                take(url, ["tuning"], run)
 
 
 if __name__ == "__main__":

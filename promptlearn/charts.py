@@ -88,7 +88,13 @@ def over_steps(points: list[tuple[int, float | None]], title: str) -> Chart | No
         "mark": {"type": "line", "point": True, "color": _COLOURS[0]},
         "encoding": {
             "x": {"field": "step", "type": "quantitative", "title": "Step", "axis": {"tickMinStep": 1}},
-            "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}},
+            "y": {
+                "field": "value",
+                "type": "quantitative",
+                "title": None,
+                "scale": {"zero": False},
+                "axis": {"format": "~g"},
+            },
             "tooltip": [{"field": "step"}, {"field": "value", "format": ".4f", "title": title}],
         },
     }
