@@ -90,6 +90,9 @@ def _show_plan(plan: Plan, line: Callable[[str], None]) -> None:
 
     rows = ", ".join(f"{count} {split}" for split, count in plan.rows.items())
     line(f"{len(plan.arms)} arms, {len(plan.seeds)} seeds, {plan.runs} learning runs; {rows} rows")
+    calls = " and ".join(f"{count} {role} calls" for role, count in plan.calls.items())
+    more = ", and the further answers of best_of_n" if "best_of_n" in plan.arms and plan.samples is None else ""
+    line(f"up to {calls} in all{more}")
     line(
         f"smallest difference that shows (80 % power, {len(plan.pairs)} pairs, arms disagree on "
         f"{plan.discordance:.0%} of the rows): {plan.mde:.3f}"

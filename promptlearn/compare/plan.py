@@ -12,10 +12,11 @@ from itertools import combinations
 from promptlearn.compare.arms import STAGES, beginnings, trains
 from promptlearn.compare.lab import Lab
 from promptlearn.compare.learning import tuning_of
+from promptlearn.compare.outlay import calls_at_most
 from promptlearn.config import ArmName
 from promptlearn.errors import ConfigError
 from promptlearn.job import Job, check_job
-from promptlearn.records import Json
+from promptlearn.records import Json, Role
 from promptlearn.selection.stats import detectable_difference
 from promptlearn.tuning.engines import check_engine
 
@@ -35,6 +36,10 @@ class Plan:
     """Split → rows."""
     runs: int
     """Learning runs that it takes at most; arms share what they have in common."""
+    calls: dict[Role, int]
+    """Role → calls of learning and of reading the test split, at most."""
+    samples: int | None
+    """Answers of `best_of_n`; None: as many as equal cost allows, of which `calls` has one per row."""
     discordance: float
     mde: float
     """The smallest difference between two arms that is found with 80 % power at the strictest level that Holm's
@@ -57,6 +62,8 @@ class Plan:
             seeds=lab.seeds,
             rows={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
             runs=sum(1 if stages[-1] == "prompt" else trials for stages in beginnings(settings.arms)) * settings.seeds,
+            calls=calls_at_most(lab, job),
+            samples=settings.samples,
             discordance=settings.discordance,
             mde=detectable_difference(len(data.test), settings.discordance, LEVEL / pairs, POWER),
             warnings=(*_warnings(lab, job), *job.warnings),
@@ -68,6 +75,7 @@ class Plan:
             "seeds": list(self.seeds),
             "rows": dict(self.rows),
             "learning_runs": self.runs,
+            "calls_at_most": dict(self.calls),
             "mde": self.mde,
             "mde_assumes": self.assumes,
             "warnings": list(self.warnings),

@@ -181,6 +181,23 @@ def test_the_plan_says_what_can_be_seen_and_warns_of_few_seeds(store: Store) -> 
     assert not any("seed" in warning for warning in Plan.of(synthetic_lab(store, seeds=3)).warnings)
 
 
+def test_a_comparison_takes_no_more_calls_than_its_plan_says(store: Store) -> None:
+    models: list[ScriptedModel] = []
+
+    def task() -> Model:
+        models.append(synthetic.task_model())
+        return models[-1]
+
+    lab = synthetic_lab(store, ("base", "prompt", "best_of_n"), task, samples=3)
+    plan, rows = Plan.of(lab), len(dataset().test)
+    asyncio.run(compare(lab))
+    spent = sum(len(model.calls) for model in models)
+    assert (1 + 2 + 2 * 3) * rows < spent <= plan.calls["task"]
+    assert plan.to_json()["calls_at_most"] == plan.calls
+    few = Plan.of(synthetic_lab(store, ("base", "prompt"), budget=Budget(task_calls=90)))
+    assert few.calls == {"task": 2 * 90 + 3 * rows}
+
+
 def test_what_can_not_be_compared_is_said_before_anything_is_spent(store: Store) -> None:
     blind = replace(dataset(), test=())
     with pytest.raises(ConfigError, match="the test split is empty"):
