@@ -11,7 +11,7 @@ import asyncio
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from promptlearn.tuning.advantages import Credited, credit
 from promptlearn.tuning.base import Adam, Backend, Loss, LossName, StepReport, TrainSample
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.failures import check_failures, check_rankings
-from promptlearn.tuning.measures import Seconds, measured, sample_rows
+from promptlearn.tuning.measures import Seconds, kl_to_base, measured, sample_rows
 from promptlearn.tuning.progress import Drawn, Progress
 from promptlearn.tuning.rejection import keep_passed
 from promptlearn.tuning.stream import Ask, Draw, Group, Source, Stream
@@ -175,8 +175,20 @@ class Trainer:
         if not credited.samples:
             return None
         report = self.backend.learner.forward_backward(credited.samples, self.plan.loss)
+        if report.kl is None and self._measures_kl():
+            report = replace(report, kl=self._kl(credited.samples))
         self.backend.learner.optim_step(Adam(learning_rate=self.plan.tuning.learning_rate))
         return report
+
+    def _measures_kl(self) -> bool:
+        """Before each reading of validation: a forward pass for a figure that no loss asks for is not free."""
+        done = self.progress.step + 1
+        return done % self.plan.tuning.validate_every == 0 or done == self.plan.tuning.steps
+
+    def _kl(self, samples: Sequence[TrainSample]) -> float:
+        """Of the policy that drew them to the base model, by their first group."""
+        group = [sample for sample in samples if sample.group == samples[0].group]
+        return kl_to_base(group, self.backend.learner.logprobs(group, base=True))
 
     async def _publish(self) -> float:
         """Let the sampler have what was learned; returns the seconds that it took."""

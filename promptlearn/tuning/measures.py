@@ -5,6 +5,7 @@ Knows rewards and reports; never asked by anything that decides.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from promptlearn.records import Usage
 from promptlearn.store.tuning_rows import TuningSample, TuningStep
 from promptlearn.tuning.advantages import Credited
-from promptlearn.tuning.base import Sample, StepReport
+from promptlearn.tuning.base import Sample, StepReport, TrainSample
 from promptlearn.tuning.stream import Group
 
 _UPDATE = (
@@ -97,6 +98,20 @@ def sample_rows(step: int, groups: Sequence[Group], text: Callable[[Sample], str
         for place, group in enumerate(groups)
         for sample, reward in zip(group.draw.samples, group.rewards, strict=True)
     ]
+
+
+def kl_to_base(samples: Sequence[TrainSample], base: Sequence[Sequence[float]]) -> float:
+    """KL(policy ‖ base) of the policy that drew the samples, in nats per token: the mean over trained tokens of
+    exp(d) - d - 1 with d = base - behaviour (k3; Schulman, "Approximating KL Divergence", 2020). `base` has the base
+    model's log-probabilities, in the shape of the samples' `token_ids`.
+    """
+    gaps = [
+        of_base - drawn
+        for sample, row in zip(samples, base, strict=True)
+        for of_base, drawn, trained in zip(row, sample.behaviour_logprobs, sample.mask, strict=True)
+        if trained
+    ]
+    return statistics.fmean(math.exp(gap) - gap - 1 for gap in gaps)
 
 
 def _update(report: StepReport | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +25,8 @@ from promptlearn.report import tuning, tuning_samples
 from promptlearn.runlog import Event
 from promptlearn.store import Store, open_store
 from promptlearn.tuning.advantages import credit
-from promptlearn.tuning.base import Adam, Backend, Loss, TrainSample, training_sampling
+from promptlearn.tuning.base import Adam, Backend, Loss, Sample, TrainSample, training_sampling
+from promptlearn.tuning.measures import kl_to_base
 from promptlearn.tuning.order import batch_of, draw_seed
 from promptlearn.tuning.run import train
 
@@ -139,6 +141,22 @@ async def test_the_ratio_s_denominator_is_what_the_sampler_recorded(store: Store
     learner.forward_backward = spying  # type: ignore[method-assign]
     await train(colour_job(store), colour_tuning(max_staleness=1), backend)
     assert max(recorded) > 0.01
+
+
+async def test_the_distance_to_the_base_is_measured_before_each_reading(store: Store) -> None:
+    result = await train(colour_job(store), colour_tuning(steps=8, validate_every=3), toy_backend())
+    learned = [step for step in tuning(store, result.run_id).steps if step.ratio is not None]
+    assert {step.step for step in learned if step.kl is not None} == {3, 6, 8} & {step.step for step in learned}
+    assert any(step.kl > 0 for step in learned if step.kl is not None)  # 0 where a group asks what nobody learned
+    unlearned = await train(colour_job(store), colour_tuning(steps=1, validate_every=1), toy_backend())
+    assert [step.kl for step in tuning(store, unlearned.run_id).steps] == [0.0]
+
+
+def test_the_distance_to_the_base_is_counted_over_sampled_tokens() -> None:
+    sample = Sample(0, (5, 6), (math.log(0.5), math.log(0.25)), "stop", 1)
+    row = TrainSample.of((1, 2), sample, task_key="a", group="0", reward=1.0)
+    assert kl_to_base([row], [[9.0, 9.0, math.log(0.5), math.log(0.25)]]) == 0
+    assert kl_to_base([row], [[9.0, 9.0, math.log(0.25), math.log(0.25)]]) == pytest.approx((0.5 + math.log(2) - 1) / 2)
 
 
 async def test_judges_begin_when_samples_end_and_the_next_group_is_drawn_meanwhile(store: Store) -> None:

@@ -31,6 +31,7 @@ def token_logprobs(hidden: Tensor, head: Tensor, targets: Tensor) -> tuple[Tenso
 
 def few_logits(head: Tensor) -> Callable[[Tensor], Tensor]:
     """What computes (N, V) logits, float32, of the (N, d) states of a few completions; `head` is (V, d) and frozen.
+    Without a gradient.
 
     On a CPU the product goes through numpy and a copy of the head that stands input by input, where memory has room for
     one: eight rows take half the time that torch takes for them (docs/performance.md).
