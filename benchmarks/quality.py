@@ -21,14 +21,17 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from figures import conditions
 from quality_contenders import CONTENDERS, Contest
-from quality_models import Served
+from quality_models import Served, Server
 from quality_tasks import TASKS, load
 
+STUDENT, META = "qwen-coder-0.5b", "qwen-coder-1.5b"
 BUDGET, SEEDS = 300, (0, 1)
 ANSWER_TOKENS, META_TOKENS, META_TEMPERATURE = 16, 512, 0.7
 
@@ -51,38 +54,53 @@ def read(path: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
 
 
 def fill(args: argparse.Namespace) -> None:
-    student = Served(
-        args.models / "qwen-coder-0.5b.gguf", threads=args.threads, max_tokens=ANSWER_TOKENS, temperature=0.0
-    )
-    meta = Served(
-        args.models / "qwen-coder-1.5b.gguf",
-        threads=args.threads,
-        max_tokens=META_TOKENS,
-        temperature=META_TEMPERATURE,
-        slots=2,
-    )
-    for name, contender, seed in cells(args.only):
-        if (name, contender, seed) in read(args.results):
-            continue
-        student.begin()
-        meta.begin()
-        found, started = conditions(), time.perf_counter()
-        contest = Contest(load(name, args.data, seed), seed, args.budget, student, meta)
-        try:
-            shipped = CONTENDERS[contender](contest)
-        except Exception:  # another cell may end well; this one is tried again by the next run
-            print(f"{name} {contender} {seed} failed:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
-            continue
-        cell = {
-            **{"task": name, "contender": contender, "seed": seed, "budget": args.budget},
-            **{"scores": shipped.scores, "task_calls": shipped.task_calls},
-            **{"meta_calls": shipped.notes.pop("meta_calls", meta.calls), "notes": shipped.notes},
-            **{"seconds": round(time.perf_counter() - started), "prompt": shipped.prompt, "conditions": found},
-        }
-        with args.results.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(cell, ensure_ascii=False) + "\n")
-        scored = [score for score in shipped.scores if score is not None]
-        print(f"{name} {contender} {seed}: {sum(scored) / len(scored):.2f} in {cell['seconds']} s", flush=True)
+    """Run the cells that are not there yet, side by side in processes that have servers of their own."""
+    missing = [cell for cell in cells(args.only) if cell not in read(args.results)]
+    given = (args.models, args.threads, args.llama_server)
+    with ProcessPoolExecutor(args.at_once, get_context("spawn"), initializer=serve, initargs=given) as pool:
+        under_way = {pool.submit(measure, *cell, args.data, args.budget): cell for cell in missing}
+        for done in as_completed(under_way):
+            name = " ".join(map(str, under_way[done]))
+            if (error := done.exception()) is not None:  # others may end well; this one is tried again by the next run
+                print(f"{name} failed:", *traceback.format_exception(error), file=sys.stderr, flush=True)
+                continue
+            cell = done.result()
+            keep(args.results, cell)
+            print(f"{name}: {_score(cell):.2f} in {cell['seconds']} s", flush=True)
+
+
+_serving: list[Server] = []
+"""Task model and meta model of this process."""
+
+
+def serve(models: Path, threads: int, program: Path | None) -> None:
+    for name, slots in ((STUDENT, 4), (META, 2)):
+        _serving.append(Server(models / f"{name}.gguf", threads=threads, slots=slots, program=program))
+
+
+def measure(task: str, contender: str, seed: int, data: Path, budget: int) -> dict[str, Any]:
+    """One cell."""
+    found, started = conditions(), time.perf_counter()
+    at = [server.address for server in _serving]
+    student = Served(STUDENT, at[0], ANSWER_TOKENS, temperature=0.0)
+    meta = Served(META, at[1], META_TOKENS, META_TEMPERATURE)
+    shipped = CONTENDERS[contender](Contest(load(task, data, seed), seed, budget, student, meta))
+    return {
+        **{"task": task, "contender": contender, "seed": seed, "budget": budget},
+        **{"scores": shipped.scores, "task_calls": shipped.task_calls},
+        **{"meta_calls": shipped.notes.pop("meta_calls", meta.calls), "notes": shipped.notes},
+        **{"seconds": round(time.perf_counter() - started), "prompt": shipped.prompt, "conditions": found},
+    }
+
+
+def keep(results: Path, cell: dict[str, Any]) -> None:
+    """Append a cell. Prompts show rows of the data, so they lie in a folder of their own beside the figures."""
+    prompts = results.with_suffix("")
+    prompts.mkdir(exist_ok=True)
+    name = f"{cell['task']}-{cell['contender']}-{cell['seed']}.txt"
+    (prompts / name).write_text(cell.pop("prompt"), encoding="utf-8")
+    with results.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(cell, ensure_ascii=False) + "\n")
 
 
 def table(found: Mapping[tuple[str, str, int], dict[str, Any]]) -> str:
@@ -98,7 +116,7 @@ def table(found: Mapping[tuple[str, str, int], dict[str, Any]]) -> str:
             scores = [score for cell in mine for score in cell["scores"] if score is not None]
             interval, pairs = mean_interval(scores), list(_pairs(found, task, contender))
             wins, losses = sum(ours > theirs for ours, theirs in pairs), sum(ours < theirs for ours, theirs in pairs)
-            by_seed = ", ".join(f"{sum(s or 0 for s in cell['scores']) / len(cell['scores']):.2f}" for cell in mine)
+            by_seed = ", ".join(f"{_score(cell):.2f}" for cell in mine)
             against = (
                 "" if contender == "promptlearn" or not pairs else f"{wins} / {losses}, p = {mcnemar(wins, losses):.2g}"
             )
@@ -122,6 +140,12 @@ def _pairs(
             yield from ((a, b) for a, b in both if a is not None and b is not None)
 
 
+def _score(cell: Mapping[str, Any]) -> float:
+    """Mean over the test rows that were judged."""
+    scored = [score for score in cell["scores"] if score is not None]
+    return float(sum(scored) / len(scored))
+
+
 def _mean(cells: Sequence[Mapping[str, Any]], key: str) -> int:
     return round(sum(cell[key] for cell in cells) / len(cells))
 
@@ -132,6 +156,10 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1, help="of each llama.cpp server")
+    parser.add_argument("--at-once", type=int, default=2, help="cells side by side, each with two servers of its own")
+    parser.add_argument(
+        "--llama-server", type=Path, metavar="PROGRAM", help="built for this processor; else the one of local/ models"
+    )
     parser.add_argument("--budget", type=int, default=BUDGET, help="task calls")
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="task, contender, seed=N")
     parser.add_argument("--table", action="store_true", help="print the table and run nothing")

@@ -1,15 +1,20 @@
-"""The models of `quality.py`: one llama.cpp server per GGUF file, and a client that counts calls.
+"""The models of `quality.py`: one llama.cpp server per GGUF file, and clients that count their calls.
 
 Knows nothing about tasks or optimizers. Every contender asks the same two servers.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import socket
+import subprocess
 import time
 import urllib.request
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,34 +22,74 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 CONTEXT = 6144
 """Tokens of prompt and reply together."""
+SIMILARITY, CACHE_MIB = 0.5, 256
+"""When a slot takes over what it read before, and how much is kept of prompts that no slot holds."""
 
 
 class Spent(RuntimeError):
     """The budget of task calls is spent."""
 
 
-class Served:
-    """A llama.cpp server on a loopback port, and the calls that were made to it."""
+class Server:
+    """A llama.cpp server on a loopback port; each slot answers one call at a time.
 
-    def __init__(self, path: Path, *, threads: int, max_tokens: int, temperature: float, slots: int = 4) -> None:
-        import xllamacpp
+    The one that `local/` models use stands in this process. `program` is a `llama-server` of one's own, such as one
+    that was built for this very processor; it ends with this process.
+    """
 
-        params = xllamacpp.CommonParams()
-        params.verbosity = -1
-        params.model.path = str(path.resolve())
-        params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
-        params.n_parallel, params.n_ctx = slots, slots * CONTEXT
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
-        params.slot_prompt_similarity, params.cache_ram_mib = 0.5, 256
-        self._server = xllamacpp.Server(params)
+    def __init__(self, path: Path, *, threads: int, slots: int, program: Path | None = None) -> None:
         self.name = path.stem
-        self.address = f"{self._server.listening_address}/v1"
-        self.max_tokens = max_tokens
-        self.temperature = temperature
-        self.calls = 0
-        self.seconds = 0.0
-        self.cap: int | None = None
-        """Calls that may be made; one more raises Spent."""
+        start = _embedded if program is None else partial(_started, program)
+        self._server, address = start(path.resolve(), threads, slots)
+        self.address = f"{address}/v1"
+
+
+def _embedded(path: Path, threads: int, slots: int) -> tuple[Any, str]:
+    import xllamacpp
+
+    params = xllamacpp.CommonParams()
+    params.verbosity = -1
+    params.model.path = str(path)
+    params.hostnames, params.port, params.ui = ["127.0.0.1"], 0, False
+    params.n_parallel, params.n_ctx = slots, slots * CONTEXT
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params.slot_prompt_similarity, params.cache_ram_mib = SIMILARITY, CACHE_MIB
+    server = xllamacpp.Server(params)
+    return server, server.listening_address
+
+
+def _started(program: Path, path: Path, threads: int, slots: int) -> tuple[Any, str]:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    sizes = {"--threads": threads, "--threads-batch": threads, "--parallel": slots, "--ctx-size": slots * CONTEXT}
+    cache = {"--slot-prompt-similarity": SIMILARITY, "--cache-ram": CACHE_MIB}
+    options = {"--model": path, "--host": "127.0.0.1", "--port": port} | sizes | cache
+    words = [str(word) for option in options.items() for word in option]
+    server = subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    atexit.register(server.kill)
+    address = f"http://127.0.0.1:{port}"
+    while True:
+        if server.poll() is not None:
+            raise RuntimeError(f"{program} ended with exit code {server.returncode} while it loaded {path}")
+        try:
+            with urllib.request.urlopen(f"{address}/health", timeout=5):
+                return server, address
+        except OSError:  # it does not listen yet, or is loading
+            time.sleep(0.2)
+
+
+@dataclass(slots=True)
+class Served:
+    """A server as one contender asks it, from any process, and the calls that it made."""
+
+    name: str
+    address: str
+    max_tokens: int
+    temperature: float
+    calls: int = 0
+    seconds: float = 0.0
+    cap: int | None = None
+    """Calls that may be made; one more raises Spent."""
 
     def begin(self, cap: int | None = None) -> None:
         """Count anew."""
