@@ -8,9 +8,8 @@ DATA holds `banking77/{train,test}.csv` and `bbh/*.json`; MODELS holds `qwen-cod
 with one seed: about ten minutes on two cores. It is written when it ends and skipped from then on, so the table fills
 over several runs of one command. `--only promptlearn` (or a task's name, or `seed=0`) picks cells.
 
-Intervals are Wilson's over the test rows of all seeds; p-values are exact McNemar tests of promptlearn against that
-contender, on rows that both have (the same test rows once per seed, so with more than one seed they are a little too
-sure). `calls` are task calls while learning; `seconds` are those of a whole cell, with its 100 test rows.
+Scores of one row with two seeds are no two rows: statistics are those of `promptlearn.selection.crossed`, as in
+`compare`. `calls` are task calls while learning; `s` are the seconds of a whole cell, with its 100 test rows.
 """
 
 from __future__ import annotations
@@ -104,40 +103,42 @@ def keep(results: Path, cell: dict[str, Any]) -> None:
 
 
 def table(found: Mapping[tuple[str, str, int], dict[str, Any]]) -> str:
-    from promptlearn.selection.stats import mcnemar, mean_interval
+    from promptlearn.selection.crossed import crossed_mean
 
-    lines = ["| task | contender | seeds | test score (95 %) | promptlearn better / worse | calls | meta calls | s |"]
+    lines = [
+        "| task | contender | by seed | test score (95 %) | promptlearn ahead by (95 %) | calls | meta calls | s |"
+    ]
     lines.append("|---|---|---|---|---|---|---|---|")
     for task in TASKS:
         for contender in CONTENDERS:
             mine = [cell for (name, who, _), cell in sorted(found.items()) if (name, who) == (task, contender)]
             if not mine:
                 continue
-            scores = [score for cell in mine for score in cell["scores"] if score is not None]
-            interval, pairs = mean_interval(scores), list(_pairs(found, task, contender))
-            wins, losses = sum(ours > theirs for ours, theirs in pairs), sum(ours < theirs for ours, theirs in pairs)
-            by_seed = ", ".join(f"{_score(cell):.2f}" for cell in mine)
-            against = (
-                "" if contender == "promptlearn" or not pairs else f"{wins} / {losses}, p = {mcnemar(wins, losses):.2g}"
-            )
+            mean = crossed_mean([cell["scores"] for cell in mine])
+            by_seed = ", ".join(f"{score:.2f}" for score in mean.by_seed if score is not None)
             lines.append(
-                f"| {task} | {contender} | {by_seed} | {sum(scores) / len(scores):.3f}"
-                f" ({interval.low:.2f} – {interval.high:.2f}) | {against} | {_mean(mine, 'task_calls')}"
-                f" | {_mean(mine, 'meta_calls')} | {_mean(mine, 'seconds')} |"
+                f"| {task} | {contender} | {by_seed} | {mean.score:.3f} ({mean.ci95.low:.2f} – {mean.ci95.high:.2f})"
+                f" | {_ahead(found, task, contender)} | {_mean(mine, 'task_calls')} | {_mean(mine, 'meta_calls')}"
+                f" | {_mean(mine, 'seconds')} |"
             )
     return "\n".join(lines)
 
 
-def _pairs(
-    found: Mapping[tuple[str, str, int], dict[str, Any]], task: str, contender: str
-) -> Iterator[tuple[float, float]]:
-    """promptlearn's score and the contender's, on rows and seeds that both have; the seed prompt needs no seed."""
-    for seed in SEEDS:
-        ours = found.get((task, "promptlearn", seed))
-        theirs = found.get((task, contender, SEEDS[0] if contender == "seed-prompt" else seed))
-        if ours and theirs:
-            both = zip(ours["scores"], theirs["scores"], strict=True)
-            yield from ((a, b) for a, b in both if a is not None and b is not None)
+def _ahead(found: Mapping[tuple[str, str, int], dict[str, Any]], task: str, contender: str) -> str:
+    """promptlearn minus the contender, on the seeds that both have; the seed prompt is the same for each of them."""
+    from promptlearn.selection.crossed import crossed_gap
+
+    theirs = {seed: found.get((task, contender, 0 if contender == "seed-prompt" else seed)) for seed in SEEDS}
+    pairs = [
+        (other["scores"], ours["scores"])
+        for seed, other in theirs.items()
+        if other and (ours := found.get((task, "promptlearn", seed)))
+    ]
+    if contender == "promptlearn" or not pairs:
+        return ""
+    gap = crossed_gap([other for other, _ in pairs], [ours for _, ours in pairs])
+    which = "" if len(pairs) == len(SEEDS) else ", one seed"
+    return f"{gap.difference:+.3f} ({gap.ci95.low:+.2f} – {gap.ci95.high:+.2f}), p = {gap.p_value:.2g}{which}"
 
 
 def _score(cell: Mapping[str, Any]) -> float:
