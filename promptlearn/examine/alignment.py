@@ -43,7 +43,7 @@ from promptlearn.records import (
 from promptlearn.result import RunResult
 from promptlearn.runlog import Observer, nobody
 from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
-from promptlearn.template import render
+from promptlearn.template import render, template_variables
 
 T = TypeVar("T")
 
@@ -118,8 +118,9 @@ def aligned(judge: LLMJudge, prompt: Prompt) -> JudgeFile:
     """The judge's file with a learned prompt, as a template that says exactly that; one version on."""
     text = prompt.layout.before + prompt.learned_text() + prompt.layout.after
     system = _OPENING.sub("{{ '{' }}", text)
-    inputs = [name for name in judge.file.inputs if name != "criteria" or "criteria" in judge.file.user]
-    changed = {**judge.file.model_dump(mode="json"), "system": system, "inputs": inputs}
+    asked = template_variables(judge.file.user, f"judge {judge.name}, user")
+    inputs = [name for name in judge.file.inputs if name != "criteria" or name in asked]
+    changed = {**judge.file.model_dump(mode="json"), "system": system, "inputs": inputs, "checklist": judge.checklist}
     changed |= {"version": judge.file.version + 1, "criteria": judge.settings.get("criteria", "")}
     return JudgeFile.model_validate(changed)
 
@@ -202,6 +203,11 @@ def _alignable(job: Job, name: str) -> LLMJudge:
     judge = the_judge(job.panel(job.judge), name)
     if not isinstance(judge, LLMJudge):
         raise ConfigError(f"judge {judge.name} has no prompt to learn; only judges from a file can be aligned")
+    if judge.checklist and "criteria" not in template_variables(judge.file.user):
+        raise ConfigError(
+            f"judge {judge.name} shows its checklist in `system` alone, which is what is learned; write "
+            "{{ criteria }} in `user` too"
+        )
     return judge
 
 

@@ -171,6 +171,17 @@ def test_too_few_labels_teach_nothing(
     assert "1 labels are too few" in capsys.readouterr().err
 
 
+def test_a_checklist_that_would_be_lost_with_the_old_prompt_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    file = load_judge_file("checklist").model_dump(mode="json", exclude={"labels", "scale"})
+    Path("mine.yaml").write_text(yaml.safe_dump(file | {"user": "{{ input }}\n{{ output }}"}), encoding="utf-8")
+    arguments = ["--set", 'judges=["mine.yaml"]', "--labels", "labels.csv"]
+    assert execute(["judge", "align", "-q", *arguments]) == 2
+    assert "shows its checklist in `system` alone" in capsys.readouterr().err
+
+
 def test_a_judge_that_can_not_be_read_is_no_agreement_of_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
