@@ -19,6 +19,7 @@ from promptlearn.redaction import redact
 from promptlearn.report import example_detail, locate
 from promptlearn.report.names import find_run
 from promptlearn.steering import CAPS
+from promptlearn.store.judge_rows import HumanLabel, score_word
 from promptlearn.store.request_rows import RequestRow
 from promptlearn.store.rows import HUMAN
 
@@ -83,23 +84,21 @@ def label(
     if judge and judge not in judged:
         raise UsageError(f"no judge {judge} judged this answer: possible are {', '.join(judged) or 'none'}")
     name, words = " ".join(who.split()), redact(words)
-    passed = score >= 1
+    word = score_word(score)
     verdict = Verdict(
         name=HUMAN + (f"{name}@{judge}" if judge else name),
         rollout=rollout.id,
         score=score,
-        label="pass" if passed else "fail",
+        label=word,
         explanation=words,
-        passed=passed,
+        passed=score >= 1,
         kind="human",
         source=name,
         about=judge,
     )
 
     async def keep() -> None:
-        from promptlearn.store.judge_rows import HumanLabel
-
-        said = HumanLabel(detail.example, rollout, "pass" if passed else "fail", words, name, judge)
+        said = HumanLabel(detail.example, rollout, word, words, name, judge, score=score)
         await store.add_verdicts(found.run, [verdict])
         await store.judges.label([said])
         body = {"version": found.digest, "example": example, "score": score, "words": words, "judge": judge}

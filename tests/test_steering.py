@@ -13,6 +13,7 @@ from seeded_store import BEST, seed, working
 import promptlearn
 from promptlearn import Budget, RunResult, control, report, steering
 from promptlearn.errors import Interrupted, UsageError
+from promptlearn.examine.labels import run_labels
 from promptlearn.ledger import Charge, Ledger, RoleCap
 from promptlearn.steering import raised
 from promptlearn.store import Store, open_store
@@ -221,6 +222,17 @@ def test_labels_of_one_person_for_two_judges_stand_beside_each_other(tmp_path: P
         assert "sk-abcdefgh" not in str([*store.requests.items(run), *store.judges.labels()])
         with pytest.raises(UsageError, match="no judge taste judged this answer: possible are exact, tone"):
             control.label(store, run, "v2", 1.0, "ana", judge="taste")
+
+
+def test_a_label_keeps_its_score_for_the_judge_s_own_mark(tmp_path: Path) -> None:
+    path, run = seed("improved", tmp_path)
+    with open_store(path) as store:
+        for example, score in (("v1", 1.0), ("v2", 0.5), ("v3", 0.0)):
+            control.label(store, run, example, score, "ana", judge="tone")
+        kept = [(one.label, one.score) for one in store.judges.labels("tone") if one.person == "ana"]
+        assert sorted(kept) == [("fail", 0.0), ("partly", 0.5), ("pass", 1.0)]
+        said = [(one.label, one.score) for one in run_labels(store, run, "tone") if one.person == "ana"]
+        assert sorted(said) == sorted(kept)
 
 
 async def test_a_label_of_the_whole_answer_counts_for_a_judge_that_is_alone(tmp_path: Path) -> None:

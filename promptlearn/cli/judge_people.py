@@ -25,7 +25,7 @@ LabelsOption = Annotated[
         "--labels",
         metavar="FILE",
         help="Table with the columns output and label (and explanation), and the inputs' columns or the row's id as "
-        "example. Labels: the judge's own, pass or fail, or a score.",
+        "example. Labels: the judge's own, pass or fail, or a number on the judge's scale.",
     ),
 ]
 OneJudgeOption = Annotated[

@@ -72,7 +72,8 @@ async def examine_agreement(
     async with open_bench(job, observer=observer, stopping=stopping) as bench:
         judge = the_judge(bench.panel, name)
         among = categories(judge, labels)
-        wanted = [category(label, judge, among) for label in labels]
+        for label in labels:
+            category(label, judge, among)  # what means nothing is told before a call is paid for
         verdicts = await asyncio.gather(
             *(judge.judge(label.example, label.rollout) for label in labels), return_exceptions=True
         )
@@ -82,7 +83,7 @@ async def examine_agreement(
             raise verdict
     said = [verdict for verdict in verdicts if isinstance(verdict, Verdict)]
     check_judged(said, "labelled outputs")
-    report = _compare(judge, among, labels, wanted, said, usage)
+    report = _compare(judge, among, labels, said, usage)
     await job.store.judges.keep(JudgeCheck("agreement", report.judge, report.source, report.to_json()))
     return report
 
@@ -112,13 +113,12 @@ def _compare(
     judge: Judge,
     among: Sequence[str],
     labels: Sequence[HumanLabel],
-    wanted: Sequence[str],
     said: Sequence[Verdict],
     usage: Usage,
 ) -> AgreementReport:
     judged = [
-        (label, human, verdict, judged_as(verdict, among))
-        for label, human, verdict in zip(labels, wanted, said, strict=True)
+        (label, category(label, judge, among, verdict), verdict, judged_as(verdict, among))
+        for label, verdict in zip(labels, said, strict=True)
         if verdict.score is not None and verdict.error is None
     ]
     return AgreementReport(

@@ -1,6 +1,6 @@
 """People's labels: from a table, from a run's human verdicts, or from what was settled in the store.
 
-Knows tables, the store and the words that people use for pass and fail; asks no judge.
+Knows tables, the store, the words that people use for pass and fail, and from which score on a judge passes; asks none.
 """
 
 from __future__ import annotations
@@ -12,17 +12,20 @@ from promptlearn.dataset.rows import Row, open_table
 from promptlearn.dataset.values import to_json
 from promptlearn.errors import DataError
 from promptlearn.job import Job
-from promptlearn.judging import Judge, LLMJudge
+from promptlearn.judging import Callable, Judge, LLMJudge
+from promptlearn.judging.asset import Scale
 from promptlearn.records import Example, Json, Rollout, Verdict, fingerprint
 from promptlearn.redaction import redact
 from promptlearn.store import Store
-from promptlearn.store.judge_rows import HumanLabel
+from promptlearn.store.judge_rows import HumanLabel, score_word
 
 PASS, FAIL = "pass", "fail"
 _WORDS = {
     **dict.fromkeys(("pass", "passed", "yes", "true", "good", "right", "ok", "accept"), PASS),
     **dict.fromkeys(("fail", "failed", "no", "false", "bad", "wrong", "reject"), FAIL),
 }
+_FLAGS = {**dict.fromkeys(("1", "1.0"), PASS), **dict.fromkeys(("0", "0.0"), FAIL)}
+"""What a table's column `passed` may hold, which is on no scale."""
 _LABEL_COLUMNS = ("label", "human_label", "score", "passed")
 _WHY_COLUMNS = ("explanation", "why", "comment", "reason")
 
@@ -52,7 +55,7 @@ def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str 
             HumanLabel(
                 example,
                 Rollout("human", example.id, str(cells.get("output") or "")),
-                str(cells[label]),
+                _FLAGS.get(str(cells[label]), str(cells[label])) if label == "passed" else str(cells[label]),
                 redact(str(cells.get(why or "") or "")),
                 str(cells.get("person") or ""),
                 judge,
@@ -88,26 +91,52 @@ def categories(judge: Judge, labels: Sequence[HumanLabel]) -> tuple[str, ...]:
     return own if own and all(label.label.strip().casefold() in names for label in labels) else (PASS, FAIL)
 
 
-def category(label: HumanLabel, judge: Judge, among: Sequence[str]) -> str:
-    """A person's label as one of the categories. Raises `DataError` for a word that means none of them."""
+def category(label: HumanLabel, judge: Judge, among: Sequence[str], verdict: Verdict | None = None) -> str:
+    """A person's label as one of the categories: a score passes where the judge's own, as in `verdict`, would.
+
+    Raises `DataError` for a word that means none of them, and for a number that the judge's scale does not have.
+    """
     said = label.label.strip().casefold()
     for name in among:
         if name.casefold() == said:
             return name
+    score = _score(said, judge) if label.score is None else label.score
+    if score is None and said in _WORDS:
+        return _WORDS[said]
+    if score is None:
+        own = f", or one of {', '.join(judge.file.labels)}" if isinstance(judge, LLMJudge) and judge.file.labels else ""
+        scale = _scale(judge)
+        raise DataError(
+            f"the label {label.label!r} of example {label.example.id} means nothing to judge {judge.name}; possible: "
+            f"pass, fail, a number from {scale.low:g} to {scale.high:g}{own}"
+        )
+    return PASS if score >= _pass_mark(judge, verdict) else FAIL
+
+
+def _score(said: str, judge: Judge) -> float | None:
+    """What one of the judge's labels scores, or a number on its scale."""
     if isinstance(judge, LLMJudge):
         scores = {name.casefold(): score for name, score in judge.file.labels.items()}
         if said in scores:
-            return PASS if scores[said] >= judge.file.pass_at else FAIL
-    if said in _WORDS:
-        return _WORDS[said]
+            return scores[said]
     try:
-        return PASS if float(said) >= 0.5 else FAIL
+        return _scale(judge).share(float(said))
     except ValueError:
-        own = f", or one of {', '.join(judge.file.labels)}" if isinstance(judge, LLMJudge) and judge.file.labels else ""
-        raise DataError(
-            f"the label {label.label!r} of example {label.example.id} means nothing to judge {judge.name}; possible: "
-            f"pass, fail, a score from 0 to 1{own}"
-        ) from None
+        return None
+
+
+def _scale(judge: Judge) -> Scale:
+    own = judge.file.scale if isinstance(judge, LLMJudge) else None
+    return own or Scale(low=0, high=1)
+
+
+def _pass_mark(judge: Judge, verdict: Verdict | None) -> float:
+    """The score from which a judge passes an output; one by code that says itself what passes does so at 1."""
+    if isinstance(judge, LLMJudge):
+        return judge.file.pass_at
+    if isinstance(judge, Callable):
+        return judge.pass_at
+    return 0.5 if verdict is not None and verdict.passed is None else 1.0
 
 
 def _cells(row: Row, path: Path) -> dict[str, Json]:
@@ -148,9 +177,11 @@ class _Answers:
 
 
 def _from_verdict(verdict: Verdict, rollout: Rollout, examples: Mapping[str, Example], judge: str) -> HumanLabel:
-    word = verdict.label or (PASS if verdict.passed else None) or ("" if verdict.score is None else str(verdict.score))
+    word = verdict.label or (PASS if verdict.passed else FAIL)
+    if verdict.score is not None and word in (PASS, FAIL) and not verdict.passed:
+        word = score_word(verdict.score)
     example = examples.get(rollout.example) or Example(rollout.example, {})
-    return HumanLabel(example, rollout, word or FAIL, verdict.explanation, verdict.source, judge)
+    return HumanLabel(example, rollout, word, verdict.explanation, verdict.source, judge, score=verdict.score)
 
 
 def _one_of(columns: Sequence[str], wanted: Sequence[str]) -> str | None:

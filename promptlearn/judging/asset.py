@@ -42,6 +42,10 @@ class Scale(BaseModel):
             raise ValueError("low has to be below high")
         return self
 
+    def share(self, number: float) -> float | None:
+        """The number as a score of 0 to 1; None for one that the scale does not have."""
+        return (number - self.low) / (self.high - self.low) if self.low <= number <= self.high else None
+
 
 class JudgeFile(BaseModel):
     """One judge as a file: one question to a model, and what its answers are worth."""

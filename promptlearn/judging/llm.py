@@ -6,7 +6,6 @@ Knows records, templates and the Model protocol; knows no endpoint, store or bud
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -288,10 +287,9 @@ def _label(file: JudgeFile, values: Mapping[str, Any]) -> tuple[str | None, floa
 
 def _grade(file: JudgeFile, values: Mapping[str, Any]) -> float | None:
     value = values.get("score")
-    if file.scale is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if file.scale is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    score = (value - file.scale.low) / (file.scale.high - file.scale.low)
-    return score if 0.0 <= score <= 1.0 else None
+    return file.scale.share(value)
 
 
 def _complaint(file: JudgeFile, values: Mapping[str, Any], explanation: str) -> str:

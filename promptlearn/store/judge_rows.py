@@ -33,14 +33,21 @@ class HumanLabel:
     example: Example
     rollout: Rollout
     label: str
-    """One of the judge's labels, or `pass` or `fail`."""
+    """One of the judge's labels, `pass` or `fail`, or a number on the judge's scale."""
     explanation: str = ""
     person: str = ""
     judge: str = ""
     """The judge whose question the person answered; empty: the answer as a whole."""
     at: str = ""
+    score: float | None = None
+    """0 to 1, whatever the judge's scale, where the person gave one; `label` is the word for it (`score_word`)."""
 
     @property
     def item(self) -> str:
         """The same for the same output to the same inputs: the latest word on it counts."""
         return fingerprint([dict(self.example.inputs), self.rollout.output, self.judge])
+
+
+def score_word(score: float) -> str:
+    """A person's score in one word. What lies between passing and failing is for the judge's own mark to decide."""
+    return "pass" if score >= 1 else "fail" if score <= 0 else "partly"

@@ -102,6 +102,7 @@ def test_verdicts_that_people_gave_on_a_run_are_labels(
         ([], "no labels: name a table with --labels"),
         (["--labels", "tickets.csv"], "labels need the columns output and label"),
         (["--labels", "odd.csv"], "the label 'meh' of example"),
+        (["--labels", "odd.csv", "--set", 'judges=["rubric"]'], "possible: pass, fail, a number from 1 to 5"),
         (["--labels", "labels.csv", "--judge", "tone"], "no judge 'tone'"),
     ],
 )
@@ -160,6 +161,38 @@ def test_align_asks_for_a_judge_s_instructions_and_not_for_an_assistant_s(
     with open_store(create=False) as store:
         texts = {one.candidate.prompt.text: one.candidate.proposer for one in store.reader.candidates(run)}
     assert texts[written] == "rewrite"
+
+
+def test_a_judge_with_a_scale_is_held_against_numbers_on_it_and_learns_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    scored = {score: json.dumps({"explanation": "as it reads", "score": score}) for score in (1, 4)}
+    rules = [
+        {"when": r"(?s)\Asystem: .*name the price.*<<<DATA output \w+>>>\nThank you", "reply": scored[1]},
+        {"when": r"(?s)\Asystem: .*<<<DATA", "reply": scored[4]},
+    ]
+    Path("judge.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    text = Path("labels.csv").read_text(encoding="utf-8")
+    Path("labels.csv").write_text(text.replace(",kept,", ",5,").replace(",broken,", ",1,"), encoding="utf-8")
+    arguments = ["--set", 'judges=["rubric"]', "--labels", "labels.csv", "--json", "-q"]
+    assert execute(["judge", "calibrate", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["confusion"] == {"pass": {"pass": 80, "fail": 0}, "fail": {"pass": 40, "fail": 0}}
+    assert execute(["judge", "align", "--to", "mine.yaml", *arguments]) == 0
+    held_out = json.loads(capsys.readouterr().out)["held_out"]
+    assert (held_out["before"]["kappa"], held_out["after"]["kappa"]) == (pytest.approx(0.0), pytest.approx(1.0))
+    assert load_judge_file("mine.yaml", tmp_path).scale == load_judge_file("rubric").scale
+
+
+def test_a_column_of_passes_is_on_no_scale(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    Path("judge.yaml").write_text(yaml.safe_dump({"default": '{"explanation": "x", "score": 5}'}), encoding="utf-8")
+    Path("passed.csv").write_text("message,output,passed\nWhat?,Fine.,1\nWho?,Bad.,0\n", encoding="utf-8")
+    assert execute(["judge", "calibrate", "--set", 'judges=["rubric"]', "--labels", "passed.csv", "--json", "-q"]) == 0
+    assert json.loads(capsys.readouterr().out)["confusion"]["fail"] == {"pass": 1, "fail": 0}
 
 
 def test_too_few_labels_teach_nothing(

@@ -1,0 +1,76 @@
+"""What people's labels mean to a judge: its own labels, words, and numbers on its own scale."""
+
+import pytest
+
+from promptlearn.errors import DataError
+from promptlearn.examine.labels import FAIL, PASS, categories, category
+from promptlearn.judging import Callable, Contains, ExactMatch, Judge, LLMJudge, load_judge_file
+from promptlearn.models.scripted import ScriptedModel
+from promptlearn.records import Example, Rollout, Verdict
+from promptlearn.store.judge_rows import HumanLabel, score_word
+
+EXAMPLE = Example("e", {"q": "?"}, "yes")
+ROLLOUT = Rollout("p", "e", "a b c")
+MODEL = ScriptedModel("never asked", identity="test/labels")
+
+
+def shipped(name: str) -> LLMJudge:
+    return LLMJudge(load_judge_file(name), MODEL)
+
+
+def meant(word: str, judge: Judge, verdict: Verdict | None = None) -> str:
+    label = HumanLabel(EXAMPLE, ROLLOUT, word)
+    return category(label, judge, categories(judge, [label]), verdict)
+
+
+@pytest.mark.parametrize(
+    ("judge", "passing", "failing"),
+    [
+        (shipped("rubric"), ("5", "4", "4.0", "yes", "pass"), ("1", "3", "3.9", "no")),
+        (shipped("correctness"), ("1", "1.0", "good"), ("0", "0.5", "0.99", "bad")),
+        (shipped("tone"), ("1", "0.5"), ("0", "0.4")),
+        (ExactMatch(), ("1", "true"), ("0", "0.5")),
+        (Callable(lambda example, rollout: True, "half"), ("1", "0.5"), ("0.4",)),
+    ],
+)
+def test_a_number_passes_where_the_judge_s_own_would(
+    judge: Judge, passing: tuple[str, ...], failing: tuple[str, ...]
+) -> None:
+    assert {word: meant(word, judge) for word in passing} == dict.fromkeys(passing, PASS)
+    assert {word: meant(word, judge) for word in failing} == dict.fromkeys(failing, FAIL)
+
+
+@pytest.mark.parametrize("word", ["nan", "-3", "inf", "0", "0.5", "6", "meh", "partly"])
+def test_what_is_not_on_a_judge_s_scale_is_refused(word: str) -> None:
+    with pytest.raises(DataError, match=r"means nothing to judge rubric; possible: pass, fail, a number from 1 to 5$"):
+        meant(word, shipped("rubric"))
+
+
+@pytest.mark.parametrize("word", ["nan", "-3", "2", "5"])
+def test_without_a_scale_numbers_are_from_0_to_1(word: str) -> None:
+    with pytest.raises(DataError, match=r"possible: pass, fail, a number from 0 to 1$"):
+        meant(word, ExactMatch())
+    with pytest.raises(DataError, match=r"a number from 0 to 1, or one of fitting, slightly_off, unfitting$"):
+        meant(word, shipped("tone"))
+
+
+async def test_a_person_who_scores_as_a_judge_does_agrees_with_it() -> None:
+    class Own:
+        name = "own"
+
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            return Verdict(self.name, rollout.id, 0.5)
+
+    half, own = Contains(needles=("a", "x")), Own()
+    for judge, said in ((half, FAIL), (own, PASS)):
+        verdict = await judge.judge(EXAMPLE, ROLLOUT)
+        assert verdict.score == 0.5
+        assert meant("0.5", judge, verdict) == said
+
+
+@pytest.mark.parametrize(("name", "said"), [("tone", PASS), ("correctness", FAIL), ("rubric", FAIL)])
+def test_a_score_that_a_person_gave_is_on_no_judge_s_scale(name: str, said: str) -> None:
+    judge = shipped(name)
+    label = HumanLabel(EXAMPLE, ROLLOUT, score_word(0.5), score=0.5)
+    assert categories(judge, [label]) == (PASS, FAIL)
+    assert category(label, judge, (PASS, FAIL)) == said
