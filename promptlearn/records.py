@@ -388,6 +388,16 @@ class Verdict:
     """Judges, but does not steer: in no score and no critique."""
 
 
+SKIPPED = "skipped"
+"""The label of a judgement that was not asked for, because a judge before it did not pass. It has no score,
+and counts 0 in the mean of its panel."""
+
+
+def is_skipped(verdict: Verdict) -> bool:
+    """Whether nobody asked for this judgement, because a judge before it did not pass."""
+    return verdict.label == SKIPPED and verdict.score is None and verdict.error is None
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """One piece of human feedback, from a pull request or a file."""

@@ -18,7 +18,7 @@ class JudgeConfig(Section):
     veto: bool = False
     """If this judge does not pass an example, the example scores 0."""
     when: Literal["always", "passed"] = "always"
-    """`passed`: asked only about what passes every judge that is always asked; elsewhere it stays out of the mean."""
+    """`passed`: asked only about what passes every judge that is always asked; elsewhere it counts 0 in the mean."""
     gold: bool = False
     """Judges validation and test rows but does not steer: in no score and no critique. An alarm is raised where the
     other judges rise and this one falls."""

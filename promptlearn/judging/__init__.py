@@ -16,7 +16,7 @@ from promptlearn.judging.normal import normalise
 from promptlearn.judging.numeric import Numeric
 from promptlearn.judging.opening import CODE_JUDGES, EVIDENCE_JUDGES, judge_needs_model, open_judge
 from promptlearn.judging.outcome import DiffContains, DiffTouches, ExitCode, TestsPassed
-from promptlearn.judging.panel import Member, Panel, When, has_passed, is_skipped
+from promptlearn.judging.panel import Member, Panel, When, has_passed
 from promptlearn.judging.relative import RelativeJudge
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "When",
     "check_examples",
     "has_passed",
-    "is_skipped",
     "judge_needs_model",
     "load_judge_file",
     "normalise",

@@ -15,10 +15,8 @@ from promptlearn.judging.base import Judge, Stochastic
 from promptlearn.judging.checks import check_examples
 from promptlearn.judging.excerpt import listing
 from promptlearn.judging.finding import not_judged, raised
-from promptlearn.records import Example, Failure, Rollout, Split, Verdict
+from promptlearn.records import SKIPPED, Example, Failure, Rollout, Split, Verdict, is_skipped
 
-SKIPPED = "skipped"
-"""The label of a judgement that was not asked for, because a judge before it did not pass. It has no score."""
 When = Literal["always", "passed"]
 
 
@@ -102,34 +100,46 @@ class Panel:
         """Weighted mean of the members' scores, 0 to 1; 0 where a veto judge did not pass; None for *not judged*.
 
         None where a member that is not optional has no verdict or no score (invariant 4). A judgement that was skipped
-        stays out of the mean, as do verdicts of gold judges and of others than the members, a person's for instance.
+        counts 0: what fails a gate earns nothing behind it. Verdicts of gold judges stay out of the mean, as do those
+        of others than the members, a person's for instance.
         """
-        by_name = {verdict.name: verdict for verdict in verdicts}
-        counted: list[tuple[Member, float]] = []
-        passes: list[tuple[Member, bool]] = []
-        for member in self.members:
-            verdict = by_name.get(member.judge.name)
-            if member.gold or (verdict is not None and is_skipped(verdict)):
-                continue
-            if verdict is None or verdict.score is None or verdict.error is not None:
-                if member.optional:
-                    continue
-                return None
-            counted.append((member, verdict.score))
-            passes.append((member, has_passed(verdict)))
-        if any(member.veto and not passed for member, passed in passes):
+        counted = self._counted(verdicts)
+        if counted is None:
+            return None
+        if any(member.veto and verdict.score is not None and not has_passed(verdict) for member, verdict in counted):
             return 0.0
         total = math.fsum(member.weight for member, _ in counted)
         if not total:
             return None
         if self.all_pass:
-            return float(all(passed for member, passed in passes if member.counts))
-        return math.fsum(member.weight * score for member, score in counted) / total
+            return float(_all_passed(counted))
+        return math.fsum(member.weight * (verdict.score or 0.0) for member, verdict in counted) / total
+
+    def passed(self, verdicts: Sequence[Verdict]) -> bool | None:
+        """Whether every judge that counts passes; None where there is no score."""
+        if self.score(verdicts) is None:
+            return None
+        return _all_passed(self._counted(verdicts) or ())
 
     def vetoed(self, verdicts: Sequence[Verdict]) -> bool:
         """Whether a judge with a veto, of those that steer, was asked and did not pass."""
         vetoes = {member.judge.name for member in self.members if member.veto and not member.gold}
         return any(one.name in vetoes and one.score is not None and not has_passed(one) for one in verdicts)
+
+    def _counted(self, verdicts: Sequence[Verdict]) -> list[tuple[Member, Verdict]] | None:
+        """Members that steer with what they said, skipped judgements among them; None for *not judged*."""
+        by_name = {verdict.name: verdict for verdict in verdicts}
+        counted: list[tuple[Member, Verdict]] = []
+        for member in self.members:
+            verdict = by_name.get(member.judge.name)
+            if member.gold:
+                continue
+            waited = member.when == "passed" and verdict is not None and is_skipped(verdict)
+            if verdict is not None and (waited or (verdict.score is not None and verdict.error is None)):
+                counted.append((member, verdict))
+            elif not member.optional:
+                return None
+        return counted
 
     async def _judge(
         self,
@@ -153,14 +163,13 @@ class Panel:
         return tuple(said[member.judge.name] for member in members)
 
 
-def is_skipped(verdict: Verdict) -> bool:
-    """Whether nobody asked for this judgement, because a judge before it did not pass."""
-    return verdict.label == SKIPPED and verdict.score is None and verdict.error is None
-
-
 def has_passed(verdict: Verdict) -> bool:
     """A judge that does not say passes from one half on."""
     return verdict.passed if verdict.passed is not None else (verdict.score or 0.0) >= 0.5
+
+
+def _all_passed(counted: Iterable[tuple[Member, Verdict]]) -> bool:
+    return all(has_passed(verdict) for member, verdict in counted if member.counts)
 
 
 def _not_passed(members: Iterable[Member], said: dict[str, Verdict]) -> list[str]:

@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from promptlearn.config.objectives import QUALITY, ObjectiveConfig
-from promptlearn.records import Interval, Rollout, Verdict
+from promptlearn.records import Interval, Rollout, Verdict, is_skipped
 from promptlearn.selection.stats import PairedTest, paired_test
 
 LEVEL = 0.05
@@ -63,10 +63,13 @@ def answer_of(rollout: Rollout) -> Answer | None:
 
 
 def board_of(objectives: Sequence[ObjectiveConfig], rows: Iterable[RowFigures]) -> Board:
-    """The figures of one prompt. Measures of answers leave out rows without one; a score that is missing is None."""
+    """The figures of one prompt. Measures of answers leave out rows without one; a score that is missing is None.
+
+    By a judge that a failed gate held up, a row earns 0, as it does in the score of all.
+    """
     board: dict[str, dict[str, float | None]] = {one.name: {} for one in objectives}
     for example, score, answer, verdicts in rows:
-        said = {verdict.name: verdict.score for verdict in verdicts if verdict.error is None}
+        said = {one.name: 0.0 if is_skipped(one) else one.score for one in verdicts if one.error is None}
         for name, figures in board.items():
             if name not in MEASURES:
                 figures[example] = score if name == QUALITY else said.get(name)

@@ -39,7 +39,6 @@ class Rewards:
     def __init__(self, panel: Panel, prompt: str, split: Split) -> None:
         """`prompt` is the digest of the prompt that the policy answers."""
         self._panel = panel
-        self._strict = Panel(panel.members, all_pass=True)
         self._prompt = prompt
         self._split = split
 
@@ -50,7 +49,6 @@ class Rewards:
         """
         rollout = Rollout(prompt=self._prompt, example=example.id, output=output, stop_reason=finish_reason)
         verdicts = await self._panel.judge(example, rollout, self._split)
-        strict = self._strict.score(verdicts)
         row = Row(example, rollout, verdicts, self._panel.score(verdicts))
         parts = {verdict.name: verdict.score for verdict in verdicts}
         return Reward(
@@ -58,7 +56,7 @@ class Rewards:
             parts,
             "\n".join(map(_words, verdicts)),
             row.trouble or "",
-            None if strict is None else strict == 1.0,
+            self._panel.passed(verdicts),
             vetoed=self._panel.vetoed(verdicts),
         )
 

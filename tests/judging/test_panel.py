@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, SystemicError
-from promptlearn.judging import ExactMatch, LabelSet, Member, Panel
+from promptlearn.judging import Contains, ExactMatch, LabelSet, Member, Panel
 from promptlearn.records import Example, Failure, Rollout, Verdict
 
 EXAMPLE = Example(id="e1", inputs={"q": "?"}, expected="yes")
@@ -139,7 +139,7 @@ def test_the_panel_checks_the_examples_with_every_judge_that_can() -> None:
 
 
 async def test_a_judge_that_waits_is_asked_about_what_passed_alone() -> None:
-    """Cheap judges first; what they hold up is not judged, with the reason, and not a zero (invariant 4)."""
+    """Cheap judges first; what they hold up is not judged, with the reason."""
     costly = Fixed("costly", score=0.4)
     panel = Panel([Member(costly, when="passed"), Member(LabelSet(("yes", "no")))])
     wrong = Rollout(prompt="p", example="e1", output="no")
@@ -151,6 +151,38 @@ async def test_a_judge_that_waits_is_asked_about_what_passed_alone() -> None:
     asked = await panel.judge(EXAMPLE, ROLLOUT)
     assert [verdict.score for verdict in asked] == [0.4, 1.0]
     assert panel.score(asked) == 0.7
+
+
+async def test_failing_a_gate_never_earns_more_than_passing_it() -> None:
+    """A judgement that a failed gate held up counts 0 at its weight, and no veto, and the verdict has no score."""
+    gate = Contains(needles=("a", "b", "c", "d"))
+    late = Fixed("late", score=0.2, passed=False)
+    panel = Panel([Member(gate), Member(late, weight=3, when="passed"), Member(Fixed("veto"), 0, True, when="passed")])
+    passing = await panel.judge(EXAMPLE, Rollout("p", "e1", "a b c d"))
+    failing = await panel.judge(EXAMPLE, Rollout("p", "e1", "a b c"))
+    assert [verdict.score for verdict in failing] == [0.75, None, None]
+    assert (panel.score(passing), panel.score(failing)) == (pytest.approx(0.4), 0.75 / 4)
+    assert not panel.vetoed(failing)
+
+
+def test_only_a_judge_that_waits_can_be_held_up() -> None:
+    """Invariant 4."""
+    panel = Panel([Member(Fixed("main")), Member(Fixed("own"))])
+    assert panel.score([said("main", 1.0), Verdict("own", "p/e1", label="skipped")]) is None
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "passed"),
+    [
+        ([said("main", 0.8, True), said("late", 0.5)], True),
+        ([said("main", 1.0, False), said("late", 1.0)], False),
+        ([said("main", 0.2, False), Verdict("late", "p/e1", label="skipped")], False),
+        ([said("main", 1.0, True), said("late", None)], None),
+    ],
+)
+def test_a_row_passes_where_every_judge_that_counts_passes_it(verdicts: list[Verdict], passed: bool | None) -> None:
+    panel = Panel([Member(Fixed("main")), Member(Fixed("late"), when="passed"), Member(Fixed("comment"), weight=0)])
+    assert panel.passed([*verdicts, said("comment", 0.0)]) is passed
 
 
 async def test_a_judge_waits_in_vain_where_one_before_it_could_not_judge() -> None:

@@ -57,6 +57,16 @@ def test_a_board_takes_scores_answers_and_judges_by_name() -> None:
     assert found == {"quality": {"a": 1.0, "b": None}, "tone": {"a": 0.25, "b": None}, "length": {"a": 3.0}}
 
 
+def test_a_judge_that_a_failed_gate_held_up_earns_nothing() -> None:
+    """Else a prompt would win by it for failing the gate where the judge is hard to please."""
+    held = [Verdict("tone", "p/a", label="skipped"), Verdict("gate", "p/a", 0.0)]
+    tone = ObjectiveConfig(name="tone")
+    rows = [("a", 0.0, None, held), ("b", 1.0, None, [Verdict("tone", "p/b", 0.75)])]
+    found = board_of([tone], rows)["tone"]
+    assert found == {"a": 0.0, "b": 0.75}
+    assert mean("tone", found.values()) == 0.375
+
+
 def test_a_mean_cost_with_an_unknown_price_is_unknown() -> None:
     assert mean("cost", [1.0, None]) is None
     assert mean("tone", [1.0, None]) == 1.0
