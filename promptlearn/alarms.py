@@ -3,7 +3,8 @@
 Looks at the rows that the proof has read, baseline against challenger; decides nothing. An alarm says what a person
 should look at: every sign has honest causes too.
 
-* `all_pass`: every row passes now, and many failed before. Judges that compare with an expected answer raise none.
+* `all_pass`: every row passes now (each judge that counts says so, whatever the score), and many failed before. Judges
+  that compare with an expected answer raise none.
 * `length`: outputs have grown; judges that are language models tend to prefer longer ones (Zheng et al. 2023,
   "Judging LLM-as-a-Judge with MT-Bench and Chatbot Arena").
 * `gold`: the judges that steer rise while a gold judge, which nothing was learned from, falls (the signature of an
@@ -22,7 +23,7 @@ from promptlearn.selection.stats import one_sided_p
 ENOUGH = 10
 """Rows below which nothing is read into a pattern."""
 FAILED_BEFORE = 0.3
-"""Share of rows on which the baseline lost something, from which all-pass is a jump."""
+"""Share of rows that did not pass with the baseline, from which all-pass is a jump."""
 GROWTH = 1.5
 """Factor by which the mean output has grown."""
 GROWN_ROWS = 0.75
@@ -42,14 +43,15 @@ def find_alarms(panel: Panel, before: Sequence[Row], after: Sequence[Row]) -> tu
 def _all_pass(panel: Panel, pairs: Sequence[tuple[Row, Row]]) -> Alarm | None:
     if all(_compares(member.judge) for member in panel.members if member.counts):
         return None
-    scored = [(old.score, new.score) for old, new in pairs if old.score is not None and new.score is not None]
-    if len(scored) < ENOUGH or any(new < 1 for _, new in scored):
+    both = [(panel.passed(old.verdicts), panel.passed(new.verdicts)) for old, new in pairs]
+    judged = [(old, new) for old, new in both if old is not None and new is not None]
+    if len(judged) < ENOUGH or not all(new for _, new in judged):
         return None
-    failed = sum(old < 1 for old, _ in scored)
-    if failed < FAILED_BEFORE * len(scored):
+    failed = sum(not old for old, _ in judged)
+    if failed < FAILED_BEFORE * len(judged):
         return None
-    words = f"all {len(scored)} rows pass, and {failed} of them did not with the baseline: read some of these outputs"
-    return Alarm("all_pass", words, {"rows": len(scored), "failed_before": failed})
+    words = f"all {len(judged)} rows pass, and {failed} of them did not with the baseline: read some of these outputs"
+    return Alarm("all_pass", words, {"rows": len(judged), "failed_before": failed})
 
 
 def _compares(judge: object) -> bool:

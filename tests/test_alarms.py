@@ -2,18 +2,25 @@
 
 from promptlearn.alarms import find_alarms
 from promptlearn.evaluation import Row
-from promptlearn.judging import Callable, ExactMatch, Member, Panel
+from promptlearn.judging import Callable, ExactMatch, LLMJudge, LLMOptions, Member, Panel, load_judge_file
+from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example, Failure, Rollout, Verdict
 
 PLAIN = Panel([Member(Callable(lambda example, rollout: True, "nice"))])
 GOLDEN = Panel([*PLAIN.members, Member(Callable(lambda example, rollout: True, "gold"), gold=True)])
 
 
-def rows(prompt: str, scores: list[float], gold: list[float] | None = None, output: str = "fine") -> list[Row]:
+def rows(
+    prompt: str,
+    scores: list[float],
+    gold: list[float] | None = None,
+    output: str = "fine",
+    passed: bool | None = None,
+) -> list[Row]:
     made = []
     for number, score in enumerate(scores):
         rollout = Rollout(prompt, str(number), output=output)
-        said = [Verdict("nice", rollout.id, score=score)]
+        said = [Verdict("nice", rollout.id, score=score, passed=passed)]
         said += [Verdict("gold", rollout.id, score=gold[number], gold=True)] if gold else []
         made.append(Row(Example(str(number), {"n": number}), rollout, tuple(said), score))
     return made
@@ -33,6 +40,16 @@ def test_a_jump_to_all_pass_raises_an_alarm() -> None:
     assert alarm.figures == {"rows": 20, "failed_before": 10}
 
 
+def test_a_row_passes_where_its_judges_say_so_whatever_the_score() -> None:
+    """`rubric` passes from 0.75 on."""
+    model = ScriptedModel("never asked", identity="test/alarms")
+    panel = Panel([Member(LLMJudge(load_judge_file("rubric"), model, LLMOptions(name="nice")))])
+    marked = [rows("old", [0.5] * 20, passed=False), rows("new", [0.75] * 20, passed=True)]
+    assert kinds(panel, *marked) == ["all_pass"]
+    assert kinds(panel, marked[0], rows("new", [0.75] * 19 + [0.5], passed=True)) == ["all_pass"]
+    assert kinds(panel, marked[0], rows("new", [1.0] * 20, passed=False)) == []
+
+
 def test_nobody_pleases_a_comparison_with_the_expected_answer() -> None:
     panel = Panel([Member(ExactMatch(name="nice"))])
     assert kinds(panel, rows("old", [0.0] * 20), rows("new", [1.0] * 20)) == []
@@ -45,8 +62,8 @@ def test_outputs_that_grow_raise_an_alarm() -> None:
 
 
 def test_a_gold_judge_that_falls_while_the_score_rises_raises_an_alarm() -> None:
-    before = rows("old", [0.4] * 20, gold=[1.0] * 20)
-    gamed = rows("new", [0.9] * 20, gold=[1.0] * 12 + [0.0] * 8)
+    before = rows("old", [0.5] * 20, gold=[1.0] * 20)
+    gamed = rows("new", [1.0] * 20, gold=[1.0] * 12 + [0.0] * 8)
     (alarm,) = find_alarms(GOLDEN, before, gamed)
     assert alarm.kind == "gold"
     assert "rises by 0.500 while the gold judge gold falls by 0.400" in alarm.message

@@ -11,7 +11,7 @@ judgement, one-way random effects (Shrout & Fleiss 1979, "Intraclass Correlation
 A mean over n rows that are judged once each carries a noise of sqrt(judge / n), the difference of two such means one of
 sqrt(2 judge / n). The *floor* is what the judge alone exceeds in 5 % of cases: that times the quantile of Student's t,
 because the variance itself is estimated. `flip_rate` is the share of pairs of judgements of the same rollout of which
-one passes and the other does not. Knows panels and verdicts; knows no store.
+one passes (all judges that count, for a panel) and the other does not. Knows panels and verdicts; knows no store.
 """
 
 from __future__ import annotations
@@ -123,7 +123,8 @@ def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:
 
 
 def _of_panel(panel: Panel, said: Sequence[Sequence[Verdict]]) -> list[tuple[float, bool]]:
-    return [(score, score >= 1) for verdicts in said if (score := panel.score(verdicts)) is not None]
+    scores = [(panel.score(verdicts), panel.passed(verdicts)) for verdicts in said]
+    return [(score, bool(passed)) for score, passed in scores if score is not None]
 
 
 def _of_judge(name: str, said: Sequence[Sequence[Verdict]]) -> list[tuple[float, bool]]:

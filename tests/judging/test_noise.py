@@ -99,6 +99,25 @@ async def test_the_score_s_noise_is_what_the_judges_that_waver_make_of_it() -> N
     assert math.sqrt(noise.score.judge_variance) == pytest.approx(math.sqrt(noise.judges["moody"].judge_variance) / 4)
 
 
+@dataclass
+class Graded(Moody):
+    """Gives 0.5 and 0.8 by turns, and passes from `pass_at` on."""
+
+    pass_at: float = 0.75
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        score = 0.5 if repeat % 2 else 0.8
+        return Verdict(self.name, rollout.id, score=score, passed=score >= self.pass_at)
+
+
+@pytest.mark.parametrize(("pass_at", "flips"), [(0.75, 4 / 6), (0.5, 0.0)])
+async def test_a_score_flips_where_a_judge_s_word_for_passed_does(pass_at: float, flips: float) -> None:
+    panel = Panel([Member(Graded(pass_at=pass_at)), Member(ExactMatch())])
+    noise = await measure_noise(panel, await judged(panel), 4)
+    assert noise.score.flip_rate == noise.judges["moody"].flip_rate == pytest.approx(flips)
+    assert noise.score.judge_variance > 0
+
+
 async def test_judges_that_can_only_say_the_same_are_not_asked_again() -> None:
     panel = Panel([Member(ExactMatch())])
     assert (await measure_noise(panel, await judged(panel), 4)).judges == {}
