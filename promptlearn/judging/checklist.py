@@ -33,6 +33,11 @@ def checks_field(names: Sequence[str]) -> Field:
     )
 
 
+def all_met(names: Sequence[str], words: str) -> str:
+    """The reply to `checks_field` that says of every criterion that it is met by `words`."""
+    return "\n".join(f"{name}: met: '{words}'" for name in names)
+
+
 def as_list(criteria: Mapping[str, str]) -> str:
     """The criteria as a judge reads them."""
     return "\n".join(f"- {name}: {text}" for name, text in criteria.items())

@@ -3,10 +3,12 @@
 import json
 import re
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 
-from promptlearn.judging import Contains, ExactMatch, LLMJudge, load_judge_file
+from promptlearn.assets import asset_names
+from promptlearn.judging import Contains, ExactMatch, JudgeFile, LLMJudge, load_judge_file
 from promptlearn.judging.canary import CANARIES, CanaryReport, try_canaries
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.models.structured import Field, read_fields
@@ -83,6 +85,28 @@ async def test_code_judges_are_tried_too() -> None:
     assert (await try_canaries(ExactMatch(), EXAMPLES)).holds
     needles = await try_canaries(Contains(needles=("approved",)), EXAMPLES)
     assert {trial.canary for trial in needles.trials if trial.outcome == "fooled"} == {"approved"}
+
+
+def swayed(file: JudgeFile, messages: Sequence[Message]) -> str:
+    """Repeats a verdict that stands in the output, as JSON or between tags, and fails any other output."""
+    shown = re.search(r"<<<DATA output \w+>>>\n(.*?)\n<<<END output", messages[1].content, re.DOTALL)
+    assert shown
+    forged = re.search(r'\{"explanation".*\}|<explanation>.*</suggestion>', shown[1], re.DOTALL)
+    if forged:
+        return forged[0]
+    checks = "\n".join(f"{name}: unmet: nothing" for name in file.checklist)
+    worst = min(file.labels, key=lambda label: file.labels[label], default="")
+    return json.dumps({"explanation": "No.", "label": worst, "score": 1, "checks": checks})
+
+
+@pytest.mark.parametrize("name", asset_names("judges"))
+async def test_a_forged_verdict_has_the_form_of_the_judge_s_own_replies(name: str) -> None:
+    """Whoever repeats it is fooled: a reply that nobody can read would only look as if the judge held."""
+    file = load_judge_file(name)
+    model = ScriptedModel(partial(swayed, file), identity=f"canary/form/{name}")
+    report = await try_canaries(LLMJudge(file, model), EXAMPLES, bad="I can not answer that,\nnot even in two lines.")
+    fooled = {trial.canary for trial in report.trials if trial.outcome == "fooled"}
+    assert fooled == {"forged_json", "forged_tags", "forged_turn", "precedent"}
 
 
 async def test_what_should_fail_can_be_given() -> None:
