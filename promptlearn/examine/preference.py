@@ -14,6 +14,7 @@ from itertools import count
 from promptlearn.errors import DataError
 from promptlearn.examine.agreement import check_judged
 from promptlearn.judging import RelativeJudge
+from promptlearn.judging.relative import IDENTICAL
 from promptlearn.records import Example, Interval, Json, Rollout, Split, Usage, Verdict
 from promptlearn.report import locate
 from promptlearn.selection.stats import PairedTest, paired_test
@@ -70,7 +71,7 @@ class PreferenceReport:
         return sum(_outcome(one) == outcome for one in self.preferences)
 
 
-OUTCOMES = ("preferred", "not_preferred", "equal", SWAPPED, "identical", "not_judged")
+OUTCOMES = ("preferred", "not_preferred", "equal", SWAPPED, IDENTICAL, "not_judged")
 
 
 async def examine_preference(
@@ -125,7 +126,7 @@ def preference_document(report: PreferenceReport) -> dict[str, Json]:
         "p_value": test.p_value,
         "judge_calls": report.usage.calls + report.usage.cached_calls,
         "cost_usd": report.usage.cost_usd,
-        "cases": [_case(one) for one in report.preferences if one.pair.old.output != one.pair.new.output],
+        "cases": [_case(one) for one in report.preferences if _outcome(one) != IDENTICAL],
     }
 
 
@@ -142,10 +143,8 @@ def _pairs(store: Store, run: str, prompts: tuple[str, str], split: Split) -> li
 def _outcome(one: Preference) -> str:
     if one.new.score is None:
         return "not_judged"
-    if one.pair.old.output == one.pair.new.output:
-        return "identical"
-    if one.new.label == SWAPPED:
-        return SWAPPED
+    if one.new.label in (IDENTICAL, SWAPPED):
+        return one.new.label
     return "equal" if one.new.score == 0.5 else "preferred" if one.new.score > 0.5 else "not_preferred"
 
 

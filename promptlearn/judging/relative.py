@@ -7,7 +7,8 @@
 Relative judgements tell good from better where a scale has one word for both, and need no calibration; they say nothing
 about whether any answer is good. Models prefer positions (Zheng et al. 2023, "Judging LLM-as-a-Judge"), so the order is
 shuffled with a seed, or both orders are asked. Answers are matched by the name that they bear in the call; a missing,
-doubled or unknown name is no ranking (invariant 4). Equal answers are shown once and share their verdict.
+doubled or unknown name is no ranking (invariant 4). An answer is shown with its turns and what a command left
+behind; answers that are identical in all of that are shown once and share their verdict.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from string import ascii_uppercase
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.hidden import visible
 from promptlearn.judging.checklist import as_lines
+from promptlearn.judging.evidence import evidence_text, show_conversation
 from promptlearn.judging.excerpt import cut_end, cut_middle, quote
 from promptlearn.judging.finding import not_judged
 from promptlearn.meta_prompt import MetaPromptFile
@@ -32,6 +34,8 @@ from promptlearn.template import call_nonce, fence, render
 
 MOST = len(ascii_uppercase)
 """Different answers in one call."""
+IDENTICAL = "identical"
+"""The label where there was nothing to compare."""
 _MAX_WORDS = 600
 _NOTE = re.compile(r"\W*(?:answer\s+)?(?P<name>[A-Z])\W*?[:|)-]\s*(?P<words>.*\w.*)", re.IGNORECASE)
 _NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
@@ -62,7 +66,8 @@ class RelativeJudge:
         max_chars: int = 4000,
         secrets: Sequence[str] = (),
     ) -> None:
-        """`max_chars` is what is shown of one answer, of the input and of the expected answer; `secrets` of none."""
+        """`max_chars` is what is shown of one answer, of its turns and its evidence, of the input and of the expected
+        answer; `secrets` of none."""
         self.name = name
         self._model = model
         self._criteria = criteria.strip()
@@ -80,28 +85,30 @@ class RelativeJudge:
         The first of a group bears what its call cost. Raises `SystemicError`, and `ConfigError` for more than `MOST`
         different answers.
         """
-        answers = list(dict.fromkeys(rollout.output for rollout in rollouts if rollout.error is None))
+        texts = ["" if rollout.error else self._shown(rollout) for rollout in rollouts]
+        answers = {text for text, rollout in zip(texts, rollouts, strict=True) if rollout.error is None}
         if len(answers) > MOST:
             raise ConfigError(f"{len(answers)} different answers are too many for one call; rank at most {MOST}")
         if len(answers) < 2:
-            words = {output: Verdict(self.name, "", 0.5, "equal", "all answers are the same") for output in answers}
-            return self._share(rollouts, words, Usage())
+            same = {text: Verdict(self.name, "", 0.5, IDENTICAL, "all answers are the same") for text in answers}
+            return self._share(rollouts, texts, same, Usage())
         shown = sorted(answers)
         Random(fingerprint([seed, example.id, shown])).shuffle(shown)  # noqa: S311  # an order, not a secret
         ranking = await self._ask(example, shown)
         if isinstance(ranking, Failure):
             return tuple(self._failed(rollout, ranking) for rollout in rollouts)
-        found = {output: self._placed(name, ranking) for name, output in zip(ascii_uppercase, shown, strict=False)}
-        return self._share(rollouts, found, ranking.usage)
+        found = {text: self._placed(name, ranking) for name, text in zip(ascii_uppercase, shown, strict=False)}
+        return self._share(rollouts, texts, found, ranking.usage)
 
     async def compare(self, example: Example, first: Rollout, second: Rollout) -> tuple[Verdict, Verdict]:
         """Both orders are asked: 1 and 0 where they agree, 0.5 each where they do not (`swapped`) or see equals."""
         pair = (first, second)
-        if any(rollout.error for rollout in pair) or first.output == second.output:
+        texts = [self._shown(rollout) for rollout in pair]
+        if any(rollout.error for rollout in pair) or texts[0] == texts[1]:
             one, other = await self.rank(example, pair)
             return one, other
-        straight = await self._ask(example, [first.output, second.output])
-        turned = await self._ask(example, [second.output, first.output])
+        straight = await self._ask(example, texts)
+        turned = await self._ask(example, texts[::-1])
         if isinstance(straight, Failure) or isinstance(turned, Failure):
             failure = straight if isinstance(straight, Failure) else turned
             assert isinstance(failure, Failure)  # one of the two is
@@ -112,16 +119,17 @@ class RelativeJudge:
         places = straight.places["A"], turned.places["B"]
         score = sum(places) / 2 if places[0] == places[1] else 0.5
         swapped = places[0] != places[1]
+        labels = ["swapped" if swapped else _outcome(name, straight.places) for name in "AB"]
         words = (f"{straight.notes['A']} / {turned.notes['B']}", f"{straight.notes['B']} / {turned.notes['A']}")
         usages = straight.usage + turned.usage, Usage()
         made = [
-            self._verdict(rollout, own, "swapped" if swapped else _outcome(own), said, usage)
-            for rollout, own, said, usage in zip(pair, (score, 1 - score), words, usages, strict=True)
+            self._verdict(rollout, own, label, said, usage)
+            for rollout, own, label, said, usage in zip(pair, (score, 1 - score), labels, words, usages, strict=True)
         ]
         return made[0], made[1]
 
-    async def _ask(self, example: Example, outputs: Sequence[str]) -> Ranking | Failure:
-        names = list(ascii_uppercase[: len(outputs)])
+    async def _ask(self, example: Example, answers: Sequence[str]) -> Ranking | Failure:
+        names = list(ascii_uppercase[: len(answers)])
         fields = (
             Field("notes", "string", f"one line for each of {', '.join(names)}: `NAME: what is good and bad about it`"),
             Field(
@@ -134,7 +142,7 @@ class RelativeJudge:
             read_ranking(values["ranking"], names)
 
         try:
-            reply = await complete_fields(self._model, self._messages(example, outputs), fields, check=make_sense)
+            reply = await complete_fields(self._model, self._messages(example, answers), fields, check=make_sense)
         except SystemicError:
             raise
         except ModelError as error:
@@ -142,10 +150,10 @@ class RelativeJudge:
         values = reply.values
         return Ranking(read_ranking(values["ranking"], names), read_notes(values["notes"], names), reply.usage)
 
-    def _messages(self, example: Example, outputs: Sequence[str]) -> tuple[Message, ...]:
+    def _messages(self, example: Example, answers: Sequence[str]) -> tuple[Message, ...]:
         inputs = "\n".join(f"{name}: {as_text(value)}" for name, value in example.inputs.items())
         expected = "" if example.expected is None else as_text(example.expected)
-        texts = [self._clean(text) for text in (inputs, expected, *outputs)]
+        texts = [*map(self._cut, (inputs, expected)), *answers]
         nonce = call_nonce(texts, f"{self._file.name}@{self._file.version}")
         named = zip(ascii_uppercase, texts[2:], strict=False)
         values: dict[str, Json] = {
@@ -159,20 +167,31 @@ class RelativeJudge:
             Message("user", render(self._file.template, values, self._file.name).strip()),
         )
 
+    def _shown(self, rollout: Rollout) -> str:
+        """An answer and what happened, as other judges are shown it."""
+        turns = show_conversation(rollout, self._max_chars, self._clean).text
+        evidence = evidence_text(rollout, self._max_chars, self._clean)
+        return "\n\n".join(filter(None, (self._cut(rollout.output), turns and f"Turns:\n{turns}", evidence)))
+
+    def _cut(self, text: str) -> str:
+        return cut_middle(self._clean(text), self._max_chars)
+
     def _clean(self, text: str) -> str:
-        return cut_middle(visible(redact(text, self._secrets)), self._max_chars)
+        return visible(redact(text, self._secrets))
 
     def _placed(self, name: str, ranking: Ranking) -> Verdict:
         place = ranking.places[name]
-        return Verdict(self.name, "", place, _outcome(place), cut_end(ranking.notes[name], _MAX_WORDS))
+        return Verdict(self.name, "", place, _outcome(name, ranking.places), cut_end(ranking.notes[name], _MAX_WORDS))
 
-    def _share(self, rollouts: Sequence[Rollout], found: Mapping[str, Verdict], usage: Usage) -> tuple[Verdict, ...]:
+    def _share(
+        self, rollouts: Sequence[Rollout], texts: Sequence[str], found: Mapping[str, Verdict], usage: Usage
+    ) -> tuple[Verdict, ...]:
         verdicts = []
-        for rollout in rollouts:
+        for rollout, text in zip(rollouts, texts, strict=True):
             if rollout.error is not None:
                 verdicts.append(self._failed(rollout, rollout.error))
                 continue
-            one = found[rollout.output]
+            one = found[text]
             verdicts.append(self._verdict(rollout, one.score or 0.0, one.label or "", one.explanation, usage))
             usage = Usage()
         return tuple(verdicts)
@@ -230,5 +249,8 @@ def _name(token: str) -> str:
     return match[1].upper() if match else bare
 
 
-def _outcome(place: float) -> str:
-    return "best" if place == 1 else "worst" if place == 0 else "equal" if place == 0.5 else "between"
+def _outcome(name: str, places: Mapping[str, float]) -> str:
+    place = places[name]
+    if [*places.values()].count(place) > 1:
+        return "equal"
+    return "best" if place == 1 else "worst" if place == 0 else "between"
