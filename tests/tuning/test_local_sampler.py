@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_llama import EOS, rows, stir, tiny_policy
+from tiny_llama import EOS, rows, stir, tiny_model, tiny_policy
 
 from promptlearn.errors import ConfigError, TuningError
 from promptlearn.models.base import Sampling
-from promptlearn.tuning.base import Adam, Adapter, Canary, Loss, Sample, Sampler, TrainSample, training_sampling
+from promptlearn.tuning.base import Adam, Adapter, Canary, Lora, Loss, Sample, Sampler, TrainSample, training_sampling
 from promptlearn.tuning.canary import check
 from promptlearn.tuning.local.learner import LocalLearner
 from promptlearn.tuning.local.policy import Policy
@@ -50,6 +50,20 @@ async def test_sampler_and_learner_agree_on_every_token(tmp_path: Path) -> None:
     for sample, row in zip(samples, learner.logprobs(samples), strict=True):
         assert row == pytest.approx(sample.behaviour_logprobs, abs=1e-3)
     assert learner.forward_backward(samples, Loss()).ratio_error < 1e-3
+
+
+@pytest.mark.parametrize("kl_coef", [0.0, 0.1])
+async def test_a_step_with_checkpoints_leaves_the_sampler_as_it_was(tmp_path: Path, kl_coef: float) -> None:
+    """Where the adapter stands beside the weights, the very layers that were checkpointed sample."""
+    policies = [Policy(tiny_model().bfloat16(), Lora(rank=4, alpha=8), eos_ids=EOS) for _ in range(2)]
+    drawn = []
+    for policy, anew in zip(policies, (False, True), strict=True):
+        learner, sampler = LocalLearner(policy, tokens_at_once=100, checkpoint=anew), LocalSampler(policy)
+        learner.forward_backward(rows([(4, [3, 3])]), Loss(kl_coef=kl_coef))
+        learner.optim_step(Adam(learning_rate=0.05))
+        await sampler.publish(learner.save_adapter(tmp_path / str(anew)))
+        drawn.append(await draw(sampler))
+    assert drawn[0] == drawn[1]
 
 
 async def test_samples_follow_the_policy() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,12 @@ class LocalLearner:
     With dropout off and one order of arithmetic, the same samples give the same gradient, bit for bit, on one device.
     """
 
-    def __init__(self, policy: Policy, *, tokens_at_once: int | None = None) -> None:
-        """`tokens_at_once` of one forward pass; by default what fits the device's memory."""
+    def __init__(self, policy: Policy, *, tokens_at_once: int | None = None, checkpoint: bool = False) -> None:
+        """`tokens_at_once` of one forward pass, and whether backward computes activations anew; by default what fits
+        the device's memory.
+        """
         self._policy = policy
-        self._tokens_at_once = tokens_at_once
+        self._fixed = None if tokens_at_once is None else Plan(tokens_at_once, checkpoint)
         self._optimizer = torch.optim.AdamW(policy.parameters)
         self._version = 0
         self._canary_ids = _canary_ids(policy.config.vocab_size)
@@ -52,7 +55,7 @@ class LocalLearner:
     def logprobs(self, samples: Sequence[TrainSample], base: bool = False) -> list[list[float]]:
         rows = [[0.0] * len(sample.token_ids) for sample in samples]
         with self._policy.using("base" if base else "trained"):
-            for packed in self._pack(samples):
+            for packed in pack(samples, self._plan(samples).tokens, self._policy.device):
                 values = iter(self._policy.score(packed)[0].tolist())
                 for row, places in packed.rows:
                     for place in places:
@@ -64,9 +67,10 @@ class LocalLearner:
         if any(sample.reward is None for sample in samples):
             raise ValueError("a sample without a reward can not be trained on: `credit` leaves it out")
         token_weights = weights(loss, [sum(sample.mask) for sample in samples])
-        parts = []
-        with self._policy.using("trained"):
-            for packed in self._pack(samples):
+        parts, chosen = [], self._plan(samples)
+        anew = self._policy.checkpointing() if chosen.checkpoint else nullcontext()
+        with self._policy.using("trained"), anew:
+            for packed in pack(samples, chosen.tokens, self._policy.device):
                 part = self._part(packed, samples, token_weights, loss)
                 part.loss.backward()  # type: ignore[no-untyped-call]
                 parts.append(part.detached())
@@ -119,16 +123,9 @@ class LocalLearner:
         self._version = state["version"]
         self._published = tuple(state["published"])
 
-    def _pack(self, samples: Sequence[TrainSample]) -> Iterator[Packed]:
+    def _plan(self, samples: Sequence[TrainSample]) -> Plan:
         longest = max((len(sample.token_ids) for sample in samples), default=0)
-        chosen = self._plan(longest)
-        self._policy.checkpoint(chosen.checkpoint and torch.is_grad_enabled())
-        return pack(samples, chosen.tokens, self._policy.device)
-
-    def _plan(self, longest: int) -> Plan:
-        if self._tokens_at_once is not None:
-            return Plan(self._tokens_at_once, checkpoint=False)
-        return plan(self._policy.config, self._policy.device, longest)
+        return self._fixed or plan(self._policy.config, self._policy.device, longest)
 
     def _part(self, packed: Packed, samples: Sequence[TrainSample], token_weights: list[float], loss: Loss) -> _Part:
         logp, entropy = self._policy.score(packed)

@@ -122,11 +122,16 @@ class Policy:
             logp, _ = token_logprobs(hidden[0, :-1], self.head, ids[0, 1:])
         return tuple(logp.tolist())
 
-    def checkpoint(self, on: bool) -> None:
-        """Whether backward computes activations anew instead of keeping them. Dropout is off either way."""
-        if on:
+    @contextmanager
+    def checkpointing(self) -> Iterator[None]:
+        """Backward within computes activations anew instead of keeping them; dropout stays off. For nobody else."""
+        with self._lock:
             self._model.activation_checkpointing_enable({"use_reentrant": False})
-        self._wrapped.train(on)
+            self._wrapped.train()
+            try:
+                yield
+            finally:
+                self._wrapped.eval()
 
     def save(self, path: Path) -> None:
         """The trained adapter in PEFT's format: adapter_config.json and adapter_model.safetensors in `path`."""
