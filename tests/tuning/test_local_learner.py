@@ -274,12 +274,35 @@ def test_the_head_without_logits_has_the_gradient_of_log_softmax() -> None:
 
 def test_the_plan_follows_the_memory_and_nothing_that_changes() -> None:
     config, cpu = tiny_model().config, torch.device("cpu")
-    room = 4 * activation_bytes(config, checkpoint=False)
+    room = 4 * activation_bytes(config, cpu, row=50, checkpoint=False)
     assert plan(config, cpu, longest=50, memory=100 * room).checkpoint is False
     short = plan(config, cpu, longest=50, memory=20 * room)
     assert short.checkpoint
     assert short.tokens >= 50
     assert plan(config, cpu, 50) == plan(config, cpu, 50)
+
+
+@pytest.mark.parametrize("groups", [[(5, [20, 20, 20])], [(20, [500, 500])]])
+def test_a_step_keeps_no_more_than_the_plan_says(groups: list[tuple[int, list[int]]]) -> None:
+    """Long rows too, whose masks are larger than all else."""
+    of, samples = learner(10_000), rows(groups)
+    row, tokens = max(len(sample.token_ids) for sample in samples), sum(prompt + sum(each) for prompt, each in groups)
+    room = tokens * activation_bytes(of._policy.config, of._policy.device, row, checkpoint=False)
+    assert room / 3 < bytes_kept(of, samples) < room
+
+
+def bytes_kept(of: LocalLearner, samples: list[TrainSample]) -> int:
+    """What waits for backward during a step, weights and the head's chunk left out."""
+    weights = {value.untyped_storage().data_ptr() for value in of._policy._wrapped.parameters()}
+    kept: dict[int, Tensor] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        kept[value.untyped_storage().data_ptr()] = value
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        of.forward_backward(samples, Loss())
+    return sum(value.untyped_storage().nbytes() for place, value in kept.items() if place not in weights)
 
 
 def test_architectures_that_compute_otherwise_are_refused() -> None:

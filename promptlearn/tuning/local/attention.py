@@ -119,15 +119,20 @@ def _attend_behind(
 def _attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, causal: bool
 ) -> Tensor:
-    """(B, H, Q, D). Query heads that share a key head are folded into rows, so that keys are never repeated. With
-    `causal` the last query sees all keys, however many more of them there are.
+    """(B, H, Q, D). With `causal` the last query sees all keys, however many more of them there are.
+
+    Where there is a mask, query heads that share a key head are folded into rows: else CUDA repeats the keys and holds
+    all scores, in 32 bits without a mask, too. The CPU takes the same time for either.
     """
-    queries, keys = query.shape[2], key.shape[2]
-    if causal and queries < keys:
+    queries, keys, heads = query.shape[2], key.shape[2], key.shape[1]
+    grouped = query.shape[1] != heads
+    if causal and (queries < keys or (grouped and query.is_cuda and query.dtype == torch.float32)):
         mask, causal = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries), False
-    if query.shape[2] == 1 and mask is None and query.shape[1] != key.shape[1]:
-        folded = query.reshape(len(query), key.shape[1], -1, query.shape[3])
-        return scaled_dot_product_attention(folded, key, value, scale=scaling).reshape(query.shape)
-    return scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=query.shape[1] != key.shape[1]
-    )
+    if causal or not grouped:
+        return scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, is_causal=causal, scale=scaling, enable_gqa=grouped
+        )
+    if mask is not None:
+        mask = torch.cat([mask] * (query.shape[1] // heads), dim=-2)
+    folded = query.reshape(len(query), heads, -1, query.shape[3])
+    return scaled_dot_product_attention(folded, key, value, attn_mask=mask, scale=scaling).reshape(query.shape)

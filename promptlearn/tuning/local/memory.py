@@ -34,19 +34,25 @@ def plan(config: Any, device: torch.device, longest: int, memory: int | None = N
     """`longest` is the longest row, which can not be split; `memory` the device's bytes, asked where not given."""
     room = _SHARE * (device_memory(device) if memory is None else memory)
     most = _MOST.get(device.type, 32768)
-    kept = int(room / activation_bytes(config, checkpoint=False))
+    kept = int(room / activation_bytes(config, device, longest, checkpoint=False))
     if kept >= longest:
         return Plan(min(kept, most), checkpoint=False)
-    return Plan(max(longest, min(int(room / activation_bytes(config, checkpoint=True)), most)), checkpoint=True)
+    anew = int(room / activation_bytes(config, device, longest, checkpoint=True))
+    return Plan(max(longest, min(anew, most)), checkpoint=True)
 
 
-def activation_bytes(config: Any, checkpoint: bool) -> int:
-    """What one token leaves behind for backward, at 4 bytes a number, which is on the safe side in 16 bits.
+def activation_bytes(config: Any, device: torch.device, row: int, checkpoint: bool) -> int:
+    """What one token leaves behind for backward, at 4 bytes a number, which is on the safe side in 16 bits. It sees at
+    most `row` tokens.
 
     A layer keeps about 16 vectors of the model's width (residuals, norms, queries, keys, values, adapters) and 6 of the
-    inner width; with checkpoints only its input, and one layer at a time is whole.
+    inner width; with checkpoints only its input, and one layer at a time is whole. Where attention holds its scores, on
+    MPS, that is a number for each head and token seen; elsewhere the mask is one for each head that shares a key head.
     """
-    layer = 4 * (16 * config.hidden_size + 6 * config.intermediate_size)
+    heads = config.num_attention_heads
+    folded = heads // (getattr(config, "num_key_value_heads", None) or heads)
+    seen = row * (heads if device.type == "mps" else folded)
+    layer = 4 * (16 * config.hidden_size + 6 * config.intermediate_size + seen)
     if checkpoint:
         return int(layer + 4 * config.hidden_size * config.num_hidden_layers)
     return int(layer * config.num_hidden_layers)
