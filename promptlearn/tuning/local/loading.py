@@ -68,7 +68,7 @@ def load(name: str, device: str, cache_dir: Path | None = None) -> tuple[Any, Ch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder = _folder(name, cache_dir)
-    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported()
+    bf16 = device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     with _without_bars():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16 if bf16 else torch.float32)
