@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from promptlearn.errors import ConfigError
 from promptlearn.models.base import Sampling
 from promptlearn.tuning.base import Adapter, Sample, greedy_sampling
-from promptlearn.tuning.local import best_device, use_threads
+from promptlearn.tuning.local import chosen_device, use_threads
 from promptlearn.tuning.local.loading import ChatTokenizer, load
 
 
@@ -33,7 +33,7 @@ class TrlWeights:
     @classmethod
     def open(cls, name: str, device: str | None = None, threads: int | None = None) -> TrlWeights:
         """Arguments as in `open_local`; takes seconds. Raises ConfigError."""
-        device = device or best_device()
+        device = chosen_device(device)
         use_threads(device, threads)
         model, tokenizer, model_hash = load(name, device)
         return cls(model, tokenizer, model_hash)

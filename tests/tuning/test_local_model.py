@@ -6,6 +6,8 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
+from tiny_folder import write_tiny_model
 from tiny_llama import stir
 
 from promptlearn.errors import ConfigError
@@ -14,10 +16,11 @@ from promptlearn.models.base import Sampling
 from promptlearn.models.pull import pull
 from promptlearn.records import Message
 from promptlearn.tuning.base import Adam, Backend, Lora, Loss, Sample, TrainSample, training_sampling
-from promptlearn.tuning.local import open_local
+from promptlearn.tuning.local import chosen_device, open_local
 from promptlearn.tuning.local.export import export_gguf
 from promptlearn.tuning.local.learner import LocalLearner
 from promptlearn.tuning.local.loading import load_config
+from promptlearn.tuning.trl_weights import TrlWeights
 
 NAME = "local/smollm2-135m-instruct"
 CHAT = [Message("user", "Name a fruit.")]
@@ -89,6 +92,16 @@ def test_an_architecture_that_llama_cpp_names_otherwise(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="gpt2 adapters"):
         export_gguf(tmp_path, GPT2Config(), tmp_path / "a.gguf")
+
+
+def test_a_device_that_is_not_there_is_refused_in_one_line(tmp_path: Path) -> None:
+    missing = "mps" if torch.cuda.is_available() else "cuda"
+    folder = write_tiny_model(tmp_path / "tiny")
+    for opened in (open_local, TrlWeights.open):
+        with pytest.raises(ConfigError, match=rf"tuning\.device: {missing} .* sees only .*cpu.*`device: auto`$"):
+            opened(str(folder), device=missing)
+    assert chosen_device("cpu") == "cpu"
+    assert chosen_device() in {"cuda", "mps", "cpu"}
 
 
 def test_without_the_extra_one_line_names_it(tmp_path: Path) -> None:

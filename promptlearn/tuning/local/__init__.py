@@ -23,13 +23,20 @@ def require_torch() -> None:
         raise ConfigError(f"training needs {', '.join(missing)}: pip install 'promptlearn-optimizer[rl]'")
 
 
-def best_device() -> str:
-    """`cuda`, `mps` or `cpu`, whichever is there first."""
+def chosen_device(asked: str | None = None) -> str:
+    """What was asked for, else `cuda`, `mps` or `cpu`, whichever is there first. Raises ConfigError for what is not."""
     import torch
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    seen = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    there = [name for name, found in seen.items() if found]
+    if asked is None:
+        return there[0]
+    if asked.partition(":")[0] not in there:
+        raise ConfigError(
+            f"tuning.device: {asked} was asked for, and torch {torch.__version__} sees only {', '.join(there)} here:"
+            " take `device: auto`"
+        )
+    return asked
 
 
 def open_local(
@@ -52,7 +59,7 @@ def open_local(
         from promptlearn.tuning.local.policy import Policy
         from promptlearn.tuning.local.sampler import LocalSampler
 
-    device = device or best_device()
+    device = chosen_device(device)
     use_threads(device, threads)
     with _opening:
         model, tokenizer, model_hash = load(name, device, cache_dir)
