@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_llama import VOCABULARY, rows, stir, tiny_model, tiny_policy
+from tiny_llama import VOCABULARY, rows, rows_with_a_trunk, stir, tiny_model, tiny_policy
 from torch import Tensor
 
 from promptlearn.errors import ConfigError, TuningError
@@ -236,9 +236,7 @@ def test_what_all_groups_begin_with_is_computed_once_and_exactly(
     tails: list[int], budget: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A long prompt with other last words for each group, against one row at a time."""
-    groups = rows([(40 + tail, [3, 1, 2]) for tail in tails])
-    shared = groups[0].token_ids[:40]
-    groups = [replace(row, token_ids=(*shared, *row.token_ids[40:])) for row in groups]
+    groups = rows_with_a_trunk(tails)
     assert LocalLearner(tiny_policy(), tokens_at_once=budget).logprobs(groups) == [
         pytest.approx(row, abs=1e-4) for row in plain_logprobs(groups)
     ]

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from deaf import Deaf
 from tiny_llama import EOS, rows, stir, tiny_model, tiny_policy
 
 from promptlearn.errors import ConfigError, TuningError
 from promptlearn.models.base import Sampling
-from promptlearn.tuning.base import Adam, Adapter, Canary, Lora, Loss, Sample, Sampler, TrainSample, training_sampling
+from promptlearn.tuning.base import Adam, Canary, Lora, Loss, Sample, Sampler, TrainSample, training_sampling
 from promptlearn.tuning.canary import check
 from promptlearn.tuning.local.learner import LocalLearner
 from promptlearn.tuning.local.policy import Policy
@@ -148,17 +149,6 @@ async def test_training_changes_nothing_that_was_not_published(tmp_path: Path) -
     after = await draw(sampler)
     assert [sample.logprobs for sample in after] != [sample.logprobs for sample in before]
     assert {sample.policy_version for sample in after} == {3}
-
-
-class Deaf(LocalSampler):
-    """The fault: an adapter is accepted and never loaded."""
-
-    def _publish(self, adapter: Adapter) -> None:
-        path, self._policy.publish = self._policy.publish, lambda path: None  # type: ignore[method-assign]
-        try:
-            super()._publish(adapter)
-        finally:
-            self._policy.publish = path  # type: ignore[method-assign]
 
 
 async def test_the_canary_catches_an_adapter_that_never_reached_the_sampler(tmp_path: Path) -> None:

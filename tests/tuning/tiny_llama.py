@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -61,7 +62,12 @@ def rows(groups: Sequence[tuple[int, Sequence[int]]], seed: int = 0) -> list[Tra
     return made
 
 
-def with_advantage(row: TrainSample, value: float) -> TrainSample:
-    from dataclasses import replace
+def rows_with_a_trunk(tails: Sequence[int]) -> list[TrainSample]:
+    """A prompt of 40 tokens with so many other last words for each group, three completions behind each."""
+    made = rows([(40 + tail, [3, 1, 2]) for tail in tails])
+    trunk = made[0].token_ids[:40]
+    return [replace(row, token_ids=(*trunk, *row.token_ids[40:])) for row in made]
 
+
+def with_advantage(row: TrainSample, value: float) -> TrainSample:
     return replace(row, advantages=tuple(value if sampled else 0.0 for sampled in row.mask))

@@ -14,7 +14,7 @@ from promptlearn.tuning.local.sampler import LocalSampler
 torch.set_num_threads(1)
 
 
-def tiny_backend() -> Backend:
+def tiny_backend(device: str = "cpu") -> Backend:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(WORDS),
@@ -25,6 +25,6 @@ def tiny_backend() -> Backend:
         num_key_value_heads=2,
         initializer_range=0.3,
     )
-    model = LlamaForCausalLM(config).eval()
+    model = LlamaForCausalLM(config).eval().to(device)
     policy = Policy(model, Lora(rank=4, alpha=8, seed=0), model_hash="tiny", eos_ids=(0,))
     return Backend(ToyTokenizer(), LocalSampler(policy), LocalLearner(policy))

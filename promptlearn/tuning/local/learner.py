@@ -29,7 +29,8 @@ _CANARY_TOKENS = 24
 class LocalLearner:
     """A `Learner` over the weights of this process.
 
-    With dropout off and one order of arithmetic, the same samples give the same gradient, bit for bit, on one device.
+    With dropout off and one order of arithmetic, the same samples give the same gradient, bit for bit, on one CPU. CUDA
+    adds up the gradient of attention in no fixed order, so there it is the same to rounding.
     """
 
     def __init__(self, policy: Policy, *, tokens_at_once: int | None = None, checkpoint: bool = False) -> None:
