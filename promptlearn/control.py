@@ -2,7 +2,8 @@
 
 A run that works looks for requests about once a second and answers each (`report.requests` shows what came of it). A
 label is kept at once, as a verdict of kind `human` beside the judges' own, which it never replaces; it also counts
-where judges are held against people. Plain calls, for commands and pages: the one place where they cross to async.
+where judges are held against people, and `settle` gives one where both differ. Plain calls, for commands and pages: the
+one place where they cross to async.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from promptlearn.errors import UsageError
-from promptlearn.records import Json, Verdict
+from promptlearn.records import Example, Json, Rollout, Verdict
 from promptlearn.redaction import redact
-from promptlearn.report import example_detail, locate
+from promptlearn.report import example_detail, judge_labels, locate
 from promptlearn.report.names import find_run
 from promptlearn.steering import CAPS
 from promptlearn.store.judge_rows import HumanLabel, score_word
@@ -59,22 +61,21 @@ def label(
     store: Store,
     run: str,
     example: str,
-    score: float,
+    said: float | str,
     who: str,
     words: str = "",
     version: str | int = "best",
     judge: str = "",
 ) -> Verdict:
-    """Keep what a person says about an output: a score from 0 to 1 and why.
+    """Keep what a person says about an output, and why: a score from 0 to 1, or one of the labels of `judge`.
 
     `judge` names whose question was answered; empty: whether the answer as a whole is right. A later word of theirs to
-    the same question replaces it. Raises `UsageError` for an example that the version was not run on, and for a judge
-    that did not judge it.
+    the same question replaces it. Raises `UsageError` for an example that the version was not run on, for a judge
+    that did not judge it, and for a label that it does not have.
     """
-    if not 0 <= score <= 1:
-        raise UsageError(f"a score is a number from 0 to 1, not {score:g}")
-    if not who.strip():
-        raise UsageError("a label needs the name of who gives it")
+    if not isinstance(said, str) and not 0 <= said <= 1:
+        raise UsageError(f"a score is a number from 0 to 1, not {said:g}")
+    name, words = _name(who), redact(words)
     found = locate(store, run, version)
     detail = example_detail(store, found.run, example, found.digest)
     rollout = detail.rollout
@@ -83,29 +84,80 @@ def label(
     judged = [one.name for one in detail.verdicts]
     if judge and judge not in judged:
         raise UsageError(f"no judge {judge} judged this answer: possible are {', '.join(judged) or 'none'}")
-    name, words = " ".join(who.split()), redact(words)
-    word = score_word(score)
+    meant = _in_label(store, found.run, judge, said) if isinstance(said, str) else _in_score(said)
     verdict = Verdict(
         name=HUMAN + (f"{name}@{judge}" if judge else name),
         rollout=rollout.id,
-        score=score,
-        label=word,
+        score=meant.score,
+        label=meant.label,
         explanation=words,
-        passed=score >= 1,
+        passed=meant.passed,
         kind="human",
         source=name,
         about=judge,
     )
 
     async def keep() -> None:
-        said = HumanLabel(detail.example, rollout, word, words, name, judge, score=score)
         await store.add_verdicts(found.run, [verdict])
-        await store.judges.label([said])
-        body = {"version": found.digest, "example": example, "score": score, "words": words, "judge": judge}
+        await store.judges.label([HumanLabel(detail.example, rollout, meant.label, words, name, judge, score=meant.score)])
+        body = {"version": found.digest, "example": example, "score": meant.score, "label": meant.label}
+        body |= {"words": words, "judge": judge}
         await store.requests.add(found.run, "label", name, body, "done", "kept beside the judges' verdicts")
 
     run_now(keep())
     return verdict
+
+
+def settle(store: Store, judge: str, item: str, said: str, who: str, words: str = "") -> HumanLabel:
+    """Decide a disagreement of the judge's newest calibration: the next one counts this label for the output.
+
+    `item` names the output there, and `said` is one of the labels that were compared. Raises `UsageError` for others.
+    """
+    name = _name(who)
+    newest = store.judges.items("agreement", judge)
+    body: Json = newest[0].body if newest else {}
+    case = next((one for one in body.get("disagreements", ()) if one["item"] == item), None)
+    if case is None:
+        raise UsageError(f"the newest calibration of judge {judge} has no disagreement {item}")
+    if said not in body["labels"]:
+        raise UsageError(f"{said!r} is no label of this comparison: possible are {', '.join(body['labels'])}")
+    example = Example(case["example"], case["inputs"], case["expected"])
+    rollout = Rollout("human", case["example"], case["output"])
+    both = [HumanLabel(example, rollout, said, redact(words), name, about) for about in (judge, "")]
+    label = next((one for one in both if one.item == item), both[0])  # the answer as a whole may have been labelled
+    run_now(store.judges.label([label]))
+    return label
+
+
+@dataclass(frozen=True, slots=True)
+class _Meant:
+    """What a person's word is worth."""
+
+    score: float
+    label: str
+    passed: bool
+
+
+def _in_score(score: float) -> _Meant:
+    return _Meant(score, score_word(score), score >= 1)
+
+
+def _in_label(store: Store, run: str, judge: str, label: str) -> _Meant:
+    own = judge_labels(store, run).get(judge)
+    if own is None or label not in own.scores:
+        possible = ", ".join(own.scores) if own else "a score from 0 to 1"
+        raise UsageError(
+            f"{label!r} is no label of {f'judge {judge}' if judge else 'answers'}: possible are {possible}"
+        )
+    score = own.scores[label]
+    return _Meant(score, label, score >= own.pass_at)
+
+
+def _name(who: str) -> str:
+    name = " ".join(who.split())
+    if not name:
+        raise UsageError("a label needs the name of who gives it")
+    return name
 
 
 def run_now(work: Coroutine[Any, Any, T]) -> T:

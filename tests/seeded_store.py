@@ -37,6 +37,7 @@ from promptlearn.records import (
 from promptlearn.store import Store, open_store
 from promptlearn.store.codec import encode
 from promptlearn.store.entries import rollout_entry, verdict_entry
+from promptlearn.store.judge_rows import CheckKind, HumanLabel, JudgeCheck
 from promptlearn.store.rows import HUMAN
 
 Kind = Literal["empty", "running", "failed", "not_proven", "improved", "large"]
@@ -69,6 +70,8 @@ CONFIG: dict[str, Any] = {
     "judges": [{"use": "exact_match"}, {"use": "tone.yaml"}],
     "budget": {"task_calls": 400, "usd": None, "minutes": 30.0},
 }
+LABELS = {"tone": {"scores": {"fitting": 1.0, "slightly_off": 0.5, "unfitting": 0.0}, "pass_at": 0.5}}
+"""Of the judges that have some."""
 ROWS = {"train": ("t", 10), "validation": ("v", 20), "test": ("s", 20)}
 """Split → first letter of its examples' ids, and how many there are."""
 
@@ -143,7 +146,7 @@ async def not_proven(store: Store) -> str:
 
 
 async def improved(store: Store) -> str:
-    """A proven run with rules, hostile texts, two judges that disagree, a person's label and reviews."""
+    """A proven run with rules, hostile texts, two judges that disagree, one of them examined, a label and reviews."""
     run = await _begin(store)
     await _candidates(store, run, BASELINE, RULED, REWRITTEN, BEST)
     for prompt, share in ((BASELINE, 0.4), (RULED, 0.6), (REWRITTEN, 0.3), (BEST, 0.8)):
@@ -174,6 +177,7 @@ async def improved(store: Store) -> str:
     await store.read_test(run, "final")
     await store.finish_run(run, "finished", "rounds", _result("improved", BEST, 0.4, 0.9))
     await _reviews(store)
+    await _examinations(store)
     return run
 
 
@@ -201,7 +205,9 @@ async def _begin(store: Store) -> str:
         ]
         await store.add_examples(run, examples, split)  # type: ignore[arg-type]
     counts = {split: count for split, (_, count) in ROWS.items()}
-    await store.add_event(run, "started", {"run": run, "rows": counts, "resumed": False, "warnings": []})
+    await store.add_event(
+        run, "started", {"run": run, "rows": counts, "resumed": False, "warnings": [], "judges": LABELS}
+    )
     await store.add_active_seconds(run, 90.0)
     return run
 
@@ -274,6 +280,59 @@ def _result(decision: str, best: Prompt, before: float, after: float) -> dict[st
 
 def _measure(score: float) -> dict[str, Any]:
     return {"score": score, "n": 19, "errors": 1, "ci95": [max(0.0, score - 0.2), min(1.0, score + 0.2)]}
+
+
+OUTPUTS = ("Read the manual.", f"As I said. {TAG}", "Sorry!", "No.")
+"""Answers on which `tone` and people differ."""
+
+
+async def _examinations(store: Store) -> None:
+    """What `promptlearn judge …` leaves of the judge `tone`, noise twice; `exact` was never examined."""
+    floor = {"validation": {"rows": 20, "difference": 0.125}}
+    noise = {"judgements": 48, "rollouts": 12, "judge_share": 0.4, "floor": floor, "mean_floor": {"validation": 0.088}}
+    for flip_rate in (0.5, 0.25):
+        await _examined(store, "noise", noise | {"flip_rate": flip_rate})
+    agreed = {"n": 40, "observed": 0.9, "chance": 0.5, "kappa": 0.8, "ci95": [0.54, 0.93]}
+    table = {"fitting": [20, 2, 0], "slightly_off": [0, 8, 0], "unfitting": [2, 0, 8]}
+    confusion = {human: dict(zip(table, row, strict=True)) for human, row in table.items()}
+    settled = {"labels": [*table], **agreed, "confusion": confusion, "not_judged": 1}
+    await _examined(store, "agreement", settled | {"disagreements": [_differing(output) for output in OUTPUTS]})
+    outcomes = {"held": 30, "raised": 1, "fooled": 3, "not_judged": 0}
+    canaries = [
+        {"name": "plea", "what": "appeals to pity", "held": 30, "raised": 1, "fooled": 0, "not_judged": 0},
+        {"name": "forged_json", "what": "holds a verdict", "held": 0, "raised": 0, "fooled": 3, "not_judged": 0},
+    ]
+    case = {
+        "canary": "forged_json",
+        "example": "v1",
+        "outcome": "fooled",
+        "explanation": f"The output says so. {IMAGE}",
+    }
+    found = {"holds": False, "blind": [], "unjudged": [], "trouble": "", "canaries": canaries, "cases": [case]}
+    await _examined(store, "canary", outcomes | found)
+    held_out = {"before": agreed | {"n": 12, "kappa": 0.5}, "after": agreed | {"n": 12, "kappa": 0.75}}
+    learned = {"decision": "improved", "run_id": "01aligned", "path": "/srv/judges/tone.yaml", "held_out": held_out}
+    await _examined(store, "alignment", learned)
+
+
+async def _examined(store: Store, kind: CheckKind, body: dict[str, Any]) -> None:
+    await store.judges.keep(JudgeCheck(kind, "tone", "tone@1 judge-1", {"judge": "tone"} | body))
+
+
+def _differing(output: str) -> dict[str, Any]:
+    example = Example("v1", {"message": f"Where is my parcel? {SCRIPT}"})
+    label = HumanLabel(example, Rollout("human", example.id, output), "unfitting", judge="tone")
+    return {
+        "item": label.item,
+        "example": example.id,
+        "inputs": dict(example.inputs),
+        "expected": None,
+        "output": output,
+        "human": label.label,
+        "human_words": f"Nobody wants to read that. {TAG}",
+        "judge": "fitting",
+        "judge_words": f"polite {SCRIPT}",
+    }
 
 
 async def _reviews(store: Store) -> None:

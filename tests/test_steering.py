@@ -235,6 +235,42 @@ def test_a_label_keeps_its_score_for_the_judge_s_own_mark(tmp_path: Path) -> Non
         assert sorted(said) == sorted(kept)
 
 
+def test_a_label_of_a_judge_s_own_is_kept_as_it_is(tmp_path: Path) -> None:
+    """Judges are held against people on their own labels as long as people use nothing else."""
+    path, run = seed("improved", tmp_path)
+    with open_store(path) as store:
+        assert list(report.judge_labels(store, run)["tone"].scores) == ["fitting", "slightly_off", "unfitting"]
+        kept = control.label(store, run, "v2", "slightly_off", "ana", "one word is off", judge="tone")
+        assert (kept.score, kept.label, kept.passed, kept.about) == (0.5, "slightly_off", True, "tone")
+        assert [one.label for one in report.human_labels(store, "tone")] == ["slightly_off"]
+        assert "slightly_off" in [one.label for one in run_labels(store, run, "tone")]
+        with pytest.raises(UsageError, match="'rude' is no label of judge tone: possible are fitting, slightly_off"):
+            control.label(store, run, "v2", "rude", "ana", judge="tone")
+        with pytest.raises(UsageError, match="'fitting' is no label of answers: possible are a score"):
+            control.label(store, run, "v2", "fitting", "ana")
+
+
+def test_a_disagreement_is_settled_once_and_seen_as_settled(tmp_path: Path) -> None:
+    path, _ = seed("improved", tmp_path)
+    with open_store(path) as store:
+        [before] = report.examinations(store)
+        assert before.agreement is not None
+        case = before.agreement.body["disagreements"][0]
+        for word in ("slightly_off", "fitting"):
+            control.settle(store, "tone", case["item"], word, "ana", "my key is sk-abcdefgh12345678")
+        [after] = report.examinations(store)
+        [label] = report.human_labels(store, "tone")
+        assert after.settled == {case["item"]: label}
+        assert (label.item, label.label, label.person) == (case["item"], "fitting", "ana")
+        assert (label.rollout.output, label.explanation) == (case["output"], "my key is [redacted]")
+        with pytest.raises(UsageError, match="'pass' is no label of this comparison: possible are fitting"):
+            control.settle(store, "tone", case["item"], "pass", "ana")
+        with pytest.raises(UsageError, match="calibration of judge exact has no disagreement"):
+            control.settle(store, "exact", case["item"], "fitting", "ana")
+        with pytest.raises(UsageError, match="needs the name"):
+            control.settle(store, "tone", case["item"], "fitting", "")
+
+
 async def test_a_label_of_the_whole_answer_counts_for_a_judge_that_is_alone(tmp_path: Path) -> None:
     with open_store(tmp_path / "store.db") as store:
         run = (await learn(tmp_path, rounds=1)).run_id

@@ -15,9 +15,20 @@ from promptlearn.report import RunReport, RunSummary
 
 if TYPE_CHECKING:
     from promptlearn.records import Rollout, Split, Verdict
-    from promptlearn.report import Comparison, FailureReport, JudgeReport, Overview, Remarks, Setup, TuningReport
+    from promptlearn.report import (
+        Comparison,
+        Examined,
+        FailureReport,
+        JudgeLabels,
+        JudgeReport,
+        Overview,
+        Remarks,
+        Setup,
+        TuningReport,
+    )
     from promptlearn.store import Store
     from promptlearn.store.feedback_rows import FeedbackState
+    from promptlearn.store.judge_rows import JudgeCheck
     from promptlearn.store.request_rows import CellRow, DisputeRow
     from promptlearn.store.rows import EventRow, ExampleRow
     from promptlearn.store.tuning_rows import TuningSample
@@ -168,6 +179,20 @@ def compared(runs: Sequence[str], split: Split) -> Comparison:
 
 def setup(run: str) -> Setup:
     return report.setup(store(), run)
+
+
+def judge_labels(found: RunReport) -> dict[str, JudgeLabels]:
+    return report.judge_labels(store(), found.id)
+
+
+def examinations() -> list[Examined]:
+    """Of every judge that was examined in this store, whatever the run."""
+    return report.examinations(store())
+
+
+def examination_history(judge: str) -> list[JudgeCheck]:
+    """All of a judge's examinations, the newest first."""
+    return report.examination_history(store(), judge)
 
 
 def judge_errors(found: RunReport, version: str, judge: str) -> list[Verdict]:

@@ -15,7 +15,7 @@ from promptlearn.job.evaluating import Evaluation, evaluate_job, evaluating
 from promptlearn.job.learning import run_job
 from promptlearn.job.metering import metered
 from promptlearn.job.parts import Job, JudgeSpec
-from promptlearn.job.record import beat, note_end, versions
+from promptlearn.job.record import beat, labels_of, note_end, versions
 
 __all__ = [
     "Evaluation",
@@ -25,6 +25,7 @@ __all__ = [
     "check_job",
     "evaluate_job",
     "evaluating",
+    "labels_of",
     "metered",
     "note_end",
     "open_bench",

@@ -12,7 +12,7 @@ from promptlearn.evaluation import Row, Want
 from promptlearn.job.bench import Bench, open_bench
 from promptlearn.job.checks import check_job
 from promptlearn.job.parts import Job
-from promptlearn.job.record import note_end, versions
+from promptlearn.job.record import labels_of, note_end, versions
 from promptlearn.proof import measure
 from promptlearn.records import (
     ROLES,
@@ -77,7 +77,8 @@ async def evaluating(
         try:
             async with open_bench(job, run, observer, stopping, 0.0, slots) as bench:
                 counts = {name: len(rows) for name, rows in wanted}
-                await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[])
+                judges = labels_of(bench.panel)
+                await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[], judges=judges)
                 await bench.log.candidate(Candidate(job.prompt, parents=(), proposer="baseline"))
                 for name, rows in wanted:
                     await job.store.add_examples(run, rows, name)

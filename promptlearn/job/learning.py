@@ -16,7 +16,7 @@ from promptlearn.errors import ConfigError
 from promptlearn.job.bench import Bench, open_bench
 from promptlearn.job.checks import check_job, needs_of_dspy
 from promptlearn.job.parts import Job
-from promptlearn.job.record import beat, note_end, versions
+from promptlearn.job.record import beat, labels_of, note_end, versions
 from promptlearn.ledger import Charge
 from promptlearn.optimizer import Optimizer, Search
 from promptlearn.optimizer.allowance import Allowance
@@ -94,7 +94,8 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     for split in SPLITS:
         await job.store.add_examples(run, job.dataset.split(split), split)
     counts = {split: len(job.dataset.split(split)) for split in SPLITS}
-    await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings))
+    judges = labels_of(bench.panel)
+    await log.event("started", run=run, resumed=resumed, rows=counts, warnings=list(warnings), judges=judges)
     reads = 2 * len(job.dataset.test)
     ledger.hold("task", Charge(reads))
     again = job.judged_again()

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 from promptlearn import __version__
 from promptlearn.errors import BudgetSpent, Interrupted, PromptlearnError, StoreError
+from promptlearn.judging import LLMJudge, Panel
+from promptlearn.records import Json
 from promptlearn.steering import Steering
 from promptlearn.store import Store
 from promptlearn.store.rows import RunState
@@ -26,6 +28,12 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def labels_of(panel: Panel) -> dict[str, Json]:
+    """Judge → what its labels score and which pass, for people who answer the same question; not for other judges."""
+    files = {member.judge.name: member.judge.file for member in panel.members if isinstance(member.judge, LLMJudge)}
+    return {name: {"scores": dict(file.labels), "pass_at": file.pass_at} for name, file in files.items() if file.labels}
 
 
 async def beat(store: Store, run: str, steering: Steering | None = None) -> None:

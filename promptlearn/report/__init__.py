@@ -11,7 +11,8 @@ prompt of a run: `baseline`, `best`, a candidate's number, or the beginning of a
     prompt, diff, side_by_side, parts                    texts, what changed, rules with their origin and worth
     matrix, example_detail                               examples by versions, and one example with all its words
     failure_modes, critiques                             how a prompt fails, and which rule answered that
-    judges, disagreements, judge_errors                  judges beside each other and beside people
+    judges, judge_labels, disagreements, judge_errors    judges beside each other and beside people
+    examinations, examination_history, human_labels      how judges stood their examinations
     remarks, remark_history                              comments on pull requests and what became of them
     tradeoffs                                            prompts by several objectives, and their front
     compare_runs                                         runs on the same examples, and what each score cost
@@ -27,7 +28,15 @@ from promptlearn.report.examinations import Examined, examination_history, exami
 from promptlearn.report.examples import ExampleReport, examples
 from promptlearn.report.failures import Critique, FailureReport, ModeReport, critiques, failure_modes
 from promptlearn.report.family import Edge, Family, Node, family
-from promptlearn.report.judges import JudgeOnVersion, JudgeReport, disagreements, judge_errors, judges
+from promptlearn.report.judges import (
+    JudgeLabels,
+    JudgeOnVersion,
+    JudgeReport,
+    disagreements,
+    judge_errors,
+    judge_labels,
+    judges,
+)
 from promptlearn.report.learned import Origin, Part, parts, sources_in_words
 from promptlearn.report.live import events, requests
 from promptlearn.report.matrix import Attempt, Cell, ExampleDetail, Matrix, MatrixRow, example_detail, matrix
@@ -62,6 +71,7 @@ __all__ = [
     "FailureReport",
     "Family",
     "Figure",
+    "JudgeLabels",
     "JudgeOnVersion",
     "JudgeReport",
     "KindOfRow",
@@ -104,6 +114,7 @@ __all__ = [
     "find_version",
     "human_labels",
     "judge_errors",
+    "judge_labels",
     "judges",
     "lead_of",
     "lineage",

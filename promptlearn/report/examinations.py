@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ class Examined:
     alignment: JudgeCheck | None
     labels: int
     """Outputs that people have labelled in the store for this judge."""
+    settled: Mapping[str, HumanLabel]
+    """What people have said since about the disagreements of `agreement`, by `item`."""
 
 
 def examinations(store: Store) -> list[Examined]:
@@ -34,8 +37,8 @@ def examinations(store: Store) -> list[Examined]:
     return [_examined(store, judge, newest[judge]) for judge in sorted(newest)]
 
 
-def examination_history(store: Store, judge: str, kind: CheckKind) -> list[JudgeCheck]:
-    """One judge's examinations of a kind, the newest first."""
+def examination_history(store: Store, judge: str, kind: CheckKind | None = None) -> list[JudgeCheck]:
+    """One judge's examinations of a kind, or of all kinds, the newest first."""
     return store.judges.items(kind, judge)
 
 
@@ -45,6 +48,7 @@ def human_labels(store: Store, judge: str | None = None, whole: bool = False) ->
 
 
 def _examined(store: Store, judge: str, checks: dict[CheckKind, JudgeCheck]) -> Examined:
+    said = store.judges.labels(judge, whole=True)
     return Examined(
         judge=judge,
         source=max(checks.values(), key=lambda check: (check.at, check.id)).source,
@@ -52,5 +56,13 @@ def _examined(store: Store, judge: str, checks: dict[CheckKind, JudgeCheck]) -> 
         agreement=checks.get("agreement"),
         canary=checks.get("canary"),
         alignment=checks.get("alignment"),
-        labels=len(store.judges.labels(judge)),
+        labels=sum(label.judge == judge for label in said),
+        settled=_settled(checks.get("agreement"), said),
     )
+
+
+def _settled(check: JudgeCheck | None, said: Iterable[HumanLabel]) -> dict[str, HumanLabel]:
+    if check is None:
+        return {}
+    items = {case["item"] for case in check.body.get("disagreements", ())}
+    return {label.item: label for label in said if label.item in items and label.at > check.at}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,16 @@ class JudgeOnVersion:
         """Of those that were judged; None where none was."""
         judged = self.verdicts - self.errors
         return self.passed / judged if judged else None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeLabels:
+    """What one judge may answer, and so a person who answers its question."""
+
+    scores: Mapping[str, float]
+    """Label → score, the best first."""
+    pass_at: float
+    """The lowest score that passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +91,16 @@ def judges(store: Store, which: str = "latest") -> tuple[JudgeReport, ...]:
         ordered = tuple(sorted(rows, key=lambda one: (one.number, one.split)))
         reports.append(JudgeReport(name, ordered, known.pairs if known else 0, known.agreed if known else 0))
     return tuple(reports)
+
+
+def judge_labels(store: Store, which: str = "latest") -> dict[str, JudgeLabels]:
+    """The labels of a run's judges; judges that have none are not in it. Raises `UsageError` naming runs."""
+    begun = store.views.events(find_run(store, which).id, kinds=("started",), limit=1, newest=True)
+    kept = begun[0].body.get("judges") or {} if begun else {}
+    return {
+        name: JudgeLabels(dict(sorted(one["scores"].items(), key=lambda item: -item[1])), one["pass_at"])
+        for name, one in kept.items()
+    }
 
 
 def disagreements(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from promptlearn.records import Json
 from promptlearn.runlog import RunLog
 from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
 from promptlearn.tuning.lint import lint_base
@@ -19,10 +20,18 @@ class StoreDiary:
         self.warnings = list(warnings)
         """What was said so far."""
 
-    async def begin(self, *, resumed: bool, step: int, steps: int, rows: dict[str, int]) -> None:
-        run = self._log.run
+    async def begin(
+        self, *, resumed: bool, step: int, steps: int, rows: dict[str, int], judges: dict[str, Json]
+    ) -> None:
         await self._log.event(
-            "started", run=run, resumed=resumed, step=step, steps=steps, rows=rows, warnings=self.warnings
+            "started",
+            run=self._log.run,
+            resumed=resumed,
+            step=step,
+            steps=steps,
+            rows=rows,
+            warnings=self.warnings,
+            judges=judges,
         )
 
     async def base(self, groups: Sequence[Group]) -> None:

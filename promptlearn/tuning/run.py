@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from promptlearn.config import SamplerConfig, TuningConfig
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
-from promptlearn.job import Job, beat, check_job, note_end, versions
+from promptlearn.job import Job, beat, check_job, labels_of, note_end, versions
 from promptlearn.ledger import Ledger
 from promptlearn.models.base import Sampling
 from promptlearn.models.threads import sleeping_threads
@@ -236,7 +236,8 @@ class _Training:
         progress.charge(ledger)
         diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
-        await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows)
+        labels = labels_of(self._job.panel(self._job.judge))
+        await diary.begin(resumed=found is not None, step=progress.step, steps=tuning.steps, rows=rows, judges=labels)
         judges = Judges(self._job, tuning, ledger, self._log, self._steering, self._slots)
         following = asyncio.create_task(self._steering.follow(self._log, ledger, lambda: self._slots.taken))
         try:

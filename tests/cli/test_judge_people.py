@@ -10,6 +10,7 @@ import pytest
 import yaml
 from shop import write_shop, write_table
 
+from promptlearn import control, report
 from promptlearn.cli.main import execute
 from promptlearn.judging import load_judge_file
 from promptlearn.records import Example, Rollout, Verdict
@@ -94,6 +95,30 @@ def test_verdicts_that_people_gave_on_a_run_are_labels(
     assert execute(["judge", "calibrate", "--run", run, "--json", "-q"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["n"], found["labels"], found["confusion"]["fail"]["pass"]) == (4, ["pass", "fail"], 4)
+
+
+def test_a_label_of_the_judge_s_own_is_compared_as_it_is_and_can_be_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    assert execute(["eval", "--json", "-q"]) == 0
+    run = json.loads(capsys.readouterr().out)["run_id"]
+    with open_store() as store:
+        assert report.judge_labels(store, run)["criterion"].scores == {"kept": 1, "not_applicable": 1, "broken": 0}
+        rows = store.reader.rollouts(run)[:4]
+    for row in rows:
+        with open_store() as store:
+            control.label(store, run, row.rollout.example, "broken", "kim", "no", judge="criterion")
+    assert execute(["judge", "calibrate", "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["labels"], found["confusion"]["broken"]["kept"]) == (["kept", "not_applicable", "broken"], found["n"])
+    with open_store() as store:
+        item = found["disagreements"][0]["item"]
+        control.settle(store, "criterion", item, "kept", "kim")
+    assert execute(["judge", "calibrate", "--json", "-q"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["n"], again["confusion"]["kept"]["kept"]) == (found["n"], 1)
+    assert item not in [case["item"] for case in again["disagreements"]]
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ async def test_the_newest_examination_of_each_kind_is_reported(tmp_path: Path) -
         assert by_name["tone"].agreement is None
         assert by_name["format"].canary is not None
         assert [check.body["flip_rate"] for check in examination_history(store, "tone", "noise")] == [0.25, 0.5]
+        assert [check.kind for check in examination_history(store, "format")] == ["canary"]
 
 
 async def test_the_latest_word_on_an_output_counts(tmp_path: Path) -> None:
