@@ -6,7 +6,7 @@ fetched from a network: data stand in the specification. A chart without anythin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias
 
 from promptlearn.errors import UsageError
@@ -337,6 +337,45 @@ def specialists(kinds: Sequence[KindOfRow], runs: Sequence[str], by: str) -> Cha
             {
                 "mark": {"type": "text"},
                 "encoding": {"x": x, "y": y, "text": {"field": "text"}, "color": dark},
+            },
+        ],
+    }
+
+
+def confusion(table: Mapping[str, Mapping[str, int]]) -> Chart | None:
+    """How often people say one label and the judge another (people → judge → count); None where nobody said anything.
+
+    Each cell is shaded by its share of what people called so, so that rare labels are seen as well.
+    """
+    values = [
+        {"people": human, "judge": judge, "n": n, "share": round(n / sum(row.values()), 4) if n else 0.0}
+        for human, row in table.items()
+        for judge, n in row.items()
+    ]
+    if not any(value["n"] for value in values):
+        return None
+    axis = {"labelAngle": 0, "orient": "top"}
+    x = {"field": "judge", "type": "nominal", "title": "The judge says", "sort": None, "axis": axis}
+    y = {"field": "people", "type": "nominal", "title": "People say", "sort": None}
+    scale = {"domain": [0, 1], "scheme": "viridis"}
+    dark = {"condition": {"test": "datum.share < 0.55", "value": "white"}, "value": "black"}
+    share = {"field": "share", "type": "quantitative", "scale": scale, "legend": None}
+    return {
+        **_frame(80 + 36 * len(table), 420),
+        "data": {"values": values},
+        "layer": [
+            {
+                "mark": {"type": "rect"},
+                "encoding": {
+                    "x": x,
+                    "y": y,
+                    "color": share,
+                    "tooltip": [{"field": name} for name in ("people", "judge", "n")],
+                },
+            },
+            {
+                "mark": {"type": "text"},
+                "encoding": {"x": x, "y": y, "text": {"field": "n"}, "color": dark},
             },
         ],
     }

@@ -99,7 +99,8 @@ def label(
 
     async def keep() -> None:
         await store.add_verdicts(found.run, [verdict])
-        await store.judges.label([HumanLabel(detail.example, rollout, meant.label, words, name, judge, score=meant.score)])
+        kept = HumanLabel(detail.example, rollout, meant.label, words, name, judge, score=meant.score)
+        await store.judges.label([kept])
         body = {"version": found.digest, "example": example, "score": meant.score, "label": meant.label}
         body |= {"words": words, "judge": judge}
         await store.requests.add(found.run, "label", name, body, "done", "kept beside the judges' verdicts")

@@ -23,6 +23,7 @@ def test_each_chart_can_be_drawn(tmp_path: Path) -> None:
             charts.over_steps([(1, 0.5), (2, None)], "Reward"),
             charts.tradeoffs(report.tradeoffs(store, run)),
             charts.specialists([KindOfRow("shipping", 3, (1.0, 0.5))], ["a", "b"], "domain"),
+            charts.confusion({"kept": {"kept": 3, "broken": 1}, "broken": {"kept": 0, "broken": 0}}),
         ]
     for chart in drawn:
         assert chart is not None
@@ -44,6 +45,7 @@ def test_nothing_to_show_is_no_chart(tmp_path: Path) -> None:
     assert charts.curves([("a", ())]) is None
     assert charts.over_steps([(1, None)], "Reward") is None
     assert charts.specialists([], ["a"], "domain") is None
+    assert charts.confusion({"kept": {"kept": 0}}) is None
 
 
 @pytest.mark.parametrize("name", ["scores", "family"])

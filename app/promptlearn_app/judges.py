@@ -1,4 +1,4 @@
-"""Judges: how they score each version, what they could not judge, where they contradict each other and people."""
+"""Judges: how they score each version, how far to trust them, where they contradict each other and people."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import streamlit as st
 
 from promptlearn_app import downloads, reads, safe, words
 from promptlearn_app.choice import chosen_report, version_picker
+from promptlearn_app.examined import examinations
 from promptlearn_app.one_example import judge_name, show_example
 
 if TYPE_CHECKING:
     from promptlearn.report import JudgeReport, RunReport
 
 PER_PAGE = 20
+ROWS, HEIGHT = 7, 290
+"""Rows that a table shows at once, and how high (pixels) one with more is."""
 
 
 def page() -> None:
@@ -25,6 +28,8 @@ def page() -> None:
         safe.empty("No judgement yet", "Judges speak as soon as the first answers are there.")
         return
     _figures(found, rows)
+    examinations([judge.name for judge in rows])
+    st.subheader("In this run")
     version = version_picker(found, "Version", "new", default="best")
     _errors(found, rows, version)
     people = st.segmented_control(
@@ -63,6 +68,7 @@ def _figures(found: RunReport, judges: Sequence[JudgeReport]) -> None:
     st.dataframe(
         frame,
         hide_index=True,
+        height=HEIGHT if len(frame) > ROWS else "auto",
         key="judges_table",
         column_config={
             "Passed": st.column_config.ProgressColumn(

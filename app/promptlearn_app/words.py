@@ -23,6 +23,10 @@ def score(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
+def share(value: float | None) -> str:
+    return NONE if value is None else f"{value:.0%}"
+
+
 def signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+.3f}"
 
@@ -86,6 +90,14 @@ def cut(text: str, length: int = 120) -> str:
     """One line of a longer text."""
     line = " ".join(text.split())
     return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
+def day(moment: str) -> str:
+    """A date in UTC."""
+    try:
+        return datetime.fromisoformat(moment).astimezone(UTC).strftime("%d %b %Y")
+    except ValueError:
+        return moment
 
 
 def clock(moment: str) -> str:

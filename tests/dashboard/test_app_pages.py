@@ -4,6 +4,7 @@ import ast
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from dashboard_pages import APP, NAMES, Pages, everything
 from dashboard_runs import Runs, made
 from seeded_store import seed
 
+from promptlearn.report import examinations, human_labels
 from promptlearn.store import open_store
 
 ALLOWED = tuple(
@@ -202,6 +204,107 @@ def test_a_label_is_kept_beside_the_verdicts(seeded: Pages, runs: Runs) -> None:
     with open_store(runs.store) as store:
         said = [one for one in store.reader.verdicts(runs.improved) if one.kind == "human"]
     assert [(one.name, one.score, one.explanation) for one in said] == [("human:ana", 0.0, "It greets.")]
+
+
+@pytest.fixture
+def examined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Pages, str]]:
+    """A store in which the judge `tone` was examined, and the run it judged."""
+    store, run = seed("improved", tmp_path)
+    opened = Pages(tmp_path, store, monkeypatch)
+    yield opened, run
+    opened.close()
+
+
+def test_noise_of_a_judge_is_shown_with_its_earlier_one(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("judges", run=run)
+    figures = {one.label: one.value for one in test.metric}
+    assert (figures["Flips"], figures["Kappa"]) == ("25%", "0.80")
+    assert (figures["Fooled by"], figures["Aligned"]) == ("3 of 34", "+0.25")
+    shown = everything(test)
+    assert "25% of pairs of judgements of the same answer" in shown
+    assert "Noise floor on 20 validation rows</div><div>0.125" in shown
+    assert "40%" in shown
+    assert datetime.now(UTC).strftime("%d %b %Y, tone@1 judge-1") in shown
+    earlier = next(frame.value for frame in test.dataframe if "Result" in frame.value)
+    assert list(earlier["Result"])[-2:] == ["25%", "50%"]
+
+
+def test_agreement_is_shown_with_its_interval_and_confusion(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("judges", run=run)
+    shown = everything(test)
+    assert "0.80, 95 % interval 0.54 to 0.93" in shown
+    assert "90% of 40 labels" in shown
+    assert "1; in no figure" in shown
+    [chart] = [one.proto for one in test.get("vega_lite_chart")]
+    assert "The judge says" in chart.spec
+    assert "4 disagreements, 4 to settle" in shown
+
+
+def test_canaries_say_which_fooled_a_judge(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("judges", run=run)
+    assert "3 of 34 trials: forged_json" in everything(test)
+    table = next(frame.value for frame in test.dataframe if "Canary" in frame.value)
+    assert list(zip(table["Canary"], table["Fooled"], strict=True)) == [("forged_json", 3), ("plea", 0)]
+    assert "the judge, fooled by forged_json" in everything(test)
+
+
+def test_alignment_is_shown_before_and_after(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    shown = everything(pages.open("judges", run=run))
+    assert "Kappa before</div><div>0.50" in shown
+    assert "Kappa after</div><div>0.75" in shown
+    assert "Held-out labels</div><div>12" in shown
+
+
+def test_a_judge_that_was_not_examined_says_which_command_does_it(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("judges", run=run)
+    test.selectbox(key="examined_judge").select("exact").run()
+    assert not test.exception
+    assert "exact was not examined yet" in everything(test)
+    [commands] = [one.value for one in test.code]
+    assert commands.splitlines() == [
+        "promptlearn judge noise",
+        "promptlearn judge calibrate --judge exact --labels labels.csv",
+        "promptlearn judge canary --judge exact",
+        "promptlearn judge align --judge exact --labels labels.csv",
+    ]
+
+
+def test_a_disagreement_is_settled_with_one_of_the_judge_s_labels(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("judges", run=run)
+    with open_store(pages.store) as store:
+        [found] = examinations(store)
+        assert found.agreement is not None
+        item = found.agreement.body["disagreements"][0]["item"]
+    assert "Nobody wants to read that." in everything(test)
+    test.button_group(key=f"settle_label_{item}").set_value("slightly_off")
+    test.text_input(key=f"settle_words_{item}").set_value("It is curt.")
+    test.text_input(key=f"settle_who_{item}").set_value("ana")
+    test.button(key=f"settle_keep_{item}").click().run()
+    assert not test.exception
+    assert "4 disagreements, 3 to settle" in everything(test)
+    with open_store(pages.store) as store:
+        [label] = human_labels(store, "tone")
+    assert (label.item, label.label, label.explanation, label.person) == (item, "slightly_off", "It is curt.", "ana")
+
+
+def test_whoever_answers_a_judge_s_question_is_offered_its_labels(examined: tuple[Pages, str]) -> None:
+    pages, run = examined
+    test = pages.open("examples", run=run, example="v2")
+    assert test.button_group(key="label_score").options == ["Right", "Partly", "Wrong"]
+    test.selectbox(key="label_judge").select("tone").run()
+    test.button_group(key="label_score_tone").set_value("slightly_off")
+    test.text_input(key="label_who").set_value("ana")
+    next(one for one in test.button if one.label == "Keep this label").click().run()
+    assert not test.exception
+    with open_store(pages.store) as store:
+        [label] = human_labels(store, "tone")
+    assert (label.label, label.person) == ("slightly_off", "ana")
 
 
 def test_a_killed_run_can_be_resumed_and_a_finished_one_not(seeded: Pages, runs: Runs) -> None:
