@@ -119,7 +119,8 @@ async def test_a_raised_budget_holds_for_the_run_from_then_on(tmp_path: Path) ->
     async def act(store: Store, run: str) -> None:
         control.raise_budget(store, run, "ana", {"task_calls": 2000, "usd": 5})
 
-    result = await with_a_run(tmp_path, act, budget=Budget(task_calls=120))
+    slow = synthetic.task_model(latency=0.15)  # the request is there long before 120 calls are
+    result = await with_a_run(tmp_path, act, budget=Budget(task_calls=120), task=slow)
     used = result.usage["task"].calls + result.usage["task"].cached_calls
     assert result.decision == "improved"
     assert 120 < used <= 2000
