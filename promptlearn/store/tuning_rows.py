@@ -45,10 +45,11 @@ class TuningStep:
     tokens_per_s: float = 0.0
     """Sampled tokens per second of sampling."""
     sample_s: float = 0.0
-    """Seconds in which the sampler was at work on this step's groups."""
+    """Seconds of drawing this step's groups, waiting for a learner that holds the weights included."""
     wait_s: float = 0.0
     """Seconds for which the loop waited for samples and verdicts."""
     train_s: float = 0.0
+    """Seconds of the update, waiting for a sampler that holds the weights included."""
     seconds: float = 0.0
     """Of the whole step, validation apart."""
 

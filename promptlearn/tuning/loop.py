@@ -22,6 +22,7 @@ from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValida
 from promptlearn.tuning.advantages import Credited, credit
 from promptlearn.tuning.base import Adam, Backend, Loss, LossName, StepReport, TrainSample
 from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.device import DeviceTime
 from promptlearn.tuning.failures import check_failures, check_rankings
 from promptlearn.tuning.measures import Seconds, kl_to_base, measured, sample_rows
 from promptlearn.tuning.progress import Drawn, Progress
@@ -72,6 +73,7 @@ class Trainer:
     checkpoints: Checkpoints
     progress: Progress
     ledger: Ledger
+    device: DeviceTime
     diary: Diary
     folder: Path
     """For the adapters that are published."""
@@ -131,7 +133,8 @@ class Trainer:
         credited = self._credited(step, groups)
         staleness = self._staleness(groups)
         learning = time.monotonic()
-        report = await asyncio.to_thread(self._learn, credited)
+        with self.device.at_work():
+            report = await asyncio.to_thread(self._learn, credited)
         train = time.monotonic() - learning
         if ahead > step:
             await stream.drawn(ahead)  # nobody draws while the policy changes
@@ -139,7 +142,6 @@ class Trainer:
             train += await self._publish()
         self.progress.end_step(learned=report is not None)
         self._mid_step = False
-        self.progress.gpu_s += train + sum(group.draw.seconds for group in groups)
         seconds = Seconds(wait, train, time.monotonic() - started)
         row = measured(step + 1, groups, credited, report, staleness, seconds)
         await self.diary.step(row, sample_rows(step + 1, groups, self.training.text))
@@ -193,8 +195,9 @@ class Trainer:
     async def _publish(self) -> float:
         """Let the sampler have what was learned; returns the seconds that it took."""
         started, version = time.monotonic(), self.backend.learner.version
-        adapter = await asyncio.to_thread(self.backend.learner.save_adapter, self.folder / f"policy-{version:06}")
-        await self.backend.sampler.publish(adapter)
+        with self.device.at_work():
+            adapter = await asyncio.to_thread(self.backend.learner.save_adapter, self.folder / f"policy-{version:06}")
+            await self.backend.sampler.publish(adapter)
         for older in self.folder.glob("policy-*"):
             if older != adapter.path:
                 shutil.rmtree(older, ignore_errors=True)
@@ -205,7 +208,7 @@ class Trainer:
             [Drawn(group.draw.samples, group.draw.seconds, group.rewards) for group in batch]
             for batch in await stream.ahead()
         ]
-        self.progress.note_spending(self.ledger)
+        self.progress.note_spending(self.ledger, self.device)
         await asyncio.to_thread(self.checkpoints.save, self.backend.learner, self.progress)
         return self.progress.step
 

@@ -13,6 +13,7 @@ from promptlearn.ledger import Charge, Ledger
 from promptlearn.records import ROLES, Json, Role, Usage
 from promptlearn.store.tuning_rows import TuningValidation
 from promptlearn.tuning.base import Sample
+from promptlearn.tuning.device import DeviceTime
 from promptlearn.tuning.rewards import Reward
 
 NO_SPREAD = "no spread"
@@ -25,7 +26,7 @@ class Drawn:
 
     samples: tuple[Sample, ...]
     seconds: float
-    """In which the sampler was at work on it."""
+    """As `stream.Draw` has it."""
     rewards: tuple[Reward, ...] = ()
     """In the order of the samples; empty: not judged."""
 
@@ -43,7 +44,7 @@ class Progress:
     flat: int = 0
     """The last steps, as many as there are in a row, in which no group had any spread."""
     gpu_s: float = 0.0
-    """Seconds in which the device sampled or trained."""
+    """Seconds in which the device sampled or trained, as of the last checkpoint."""
     paid: dict[Role, Usage] = field(default_factory=dict)
     """What earlier stretches spent up to `step`, by role; what came after it is done again."""
     charged: dict[Role, Charge] = field(default_factory=dict)
@@ -87,8 +88,9 @@ class Progress:
         self.readings.append(replace(reading, best=better))
         return self.readings[-1]
 
-    def note_spending(self, ledger: Ledger) -> None:
-        """Remember what was spent so far, for the ledger of a later stretch."""
+    def note_spending(self, ledger: Ledger, device: DeviceTime) -> None:
+        """Remember what was spent so far, for the ledger and the device time of a later stretch."""
+        self.gpu_s = device.seconds
         self.paid = {role: ledger.usage(role) for role in ROLES}
         self.charged = {role: ledger.spent(role) for role in ROLES}
 

@@ -33,7 +33,7 @@ class TuneResult:
     usage: dict[Role, Usage]
     """Rollouts and readings of validation are calls of the role `task`."""
     gpu_s: float
-    """Seconds in which the device sampled or trained, over all stretches."""
+    """Seconds in which the device sampled or trained, over all stretches; what it did at the same time counts once."""
     gpu_cost_usd: float | None
     """`gpu_s` at `tuning.gpu_usd_per_hour`; None: nobody knows the price."""
     wall_s: float

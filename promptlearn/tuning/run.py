@@ -32,6 +32,7 @@ from promptlearn.steering import Steering, budget_of
 from promptlearn.store.rows import TUNING
 from promptlearn.tuning.base import Backend, Lora, greedy_sampling, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
+from promptlearn.tuning.device import DeviceTime
 from promptlearn.tuning.diary import StoreDiary
 from promptlearn.tuning.engines import check_engine, require_trl
 from promptlearn.tuning.export import write_gguf
@@ -234,6 +235,7 @@ class _Training:
         found = await asyncio.to_thread(self._found, checkpoints)
         progress = found or Progress()
         progress.charge(ledger)
+        device = DeviceTime(progress.gpu_s)
         diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         labels = labels_of(self._job.panel(self._job.judge))
@@ -241,7 +243,7 @@ class _Training:
         judges = Judges(self._job, tuning, ledger, self._log, self._steering, self._slots)
         following = asyncio.create_task(self._steering.follow(self._log, ledger, lambda: self._slots.taken))
         try:
-            stop_reason = await self._trainer(judges, ledger, checkpoints, progress, diary).run()
+            stop_reason = await self._trainer(judges, ledger, device, checkpoints, progress, diary).run()
         except BudgetSpent as error:
             if progress.best is None:
                 raise
@@ -249,7 +251,7 @@ class _Training:
         finally:
             following.cancel()
             await judges.close()
-        return await self._result(progress, ledger, checkpoints, diary, stop_reason)
+        return await self._result(progress, ledger, device, checkpoints, diary, stop_reason)
 
     def _found(self, checkpoints: Checkpoints) -> Progress | None:
         """Where the last checkpoint stands, put into the weights."""
@@ -267,13 +269,14 @@ class _Training:
         self,
         judges: Judges,
         ledger: Ledger,
+        device: DeviceTime,
         checkpoints: Checkpoints,
         progress: Progress,
         diary: StoreDiary,
     ) -> Trainer | TrlTrainer:
-        plan, training = self._plan(), self._source("train", judges, ledger)
+        plan, training = self._plan(), self._source("train", judges, ledger, device)
         readings = Readings(
-            self._source("validation", judges, ledger),
+            self._source("validation", judges, ledger, device),
             plan.validation,
             self._tuning.queue,
             progress,
@@ -282,7 +285,9 @@ class _Training:
         )
         if isinstance(self._weights, Backend):
             folder = self._folder / PUBLISHED
-            return Trainer(plan, self._weights, training, readings, checkpoints, progress, ledger, diary, folder)
+            return Trainer(
+                plan, self._weights, training, readings, checkpoints, progress, ledger, device, diary, folder
+            )
         from promptlearn.tuning.trl_engine import TrlTrainer
 
         return TrlTrainer(
@@ -293,13 +298,20 @@ class _Training:
             readings,
             progress,
             ledger,
+            device,
             diary,
             self._folder / TRL,
             self._job.search.seed,
         )
 
     async def _result(
-        self, progress: Progress, ledger: Ledger, checkpoints: Checkpoints, diary: StoreDiary, stop_reason: str
+        self,
+        progress: Progress,
+        ledger: Ledger,
+        device: DeviceTime,
+        checkpoints: Checkpoints,
+        diary: StoreDiary,
+        stop_reason: str,
     ) -> TuneResult:
         best = progress.best
         assert best is not None  # the base is read first, and a reading without a score stops the run
@@ -318,8 +330,8 @@ class _Training:
             best_step=best.step,
             validation=tuple(progress.readings),
             usage={role: ledger.usage(role) for role in ROLES},
-            gpu_s=progress.gpu_s,
-            gpu_cost_usd=None if price is None else price * progress.gpu_s / 3600,
+            gpu_s=device.seconds,
+            gpu_cost_usd=None if price is None else price * device.seconds / 3600,
             wall_s=self._seconds_before + time.monotonic() - self._started,
             warnings=tuple(diary.warnings),
         )
@@ -359,12 +371,13 @@ class _Training:
     def _gold_judges(self) -> list[str]:
         return [member.judge.name for member in self._job.panel(self._job.judge).members if member.gold]
 
-    def _source(self, split: Split, judges: Judges, ledger: Ledger) -> Source:
+    def _source(self, split: Split, judges: Judges, ledger: Ledger, device: DeviceTime) -> Source:
         return Source(
             self._weights.sampler,
             self._weights.tokenizer,
             judges.rewards(split),
             ledger,
+            device,
             self._stopping,
             self._steering.admitted,
             judges.ranking if split == "train" else None,

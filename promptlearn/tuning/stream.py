@@ -21,6 +21,7 @@ from promptlearn.ledger import Charge, Ledger
 from promptlearn.models.base import Sampling
 from promptlearn.records import Example, Usage
 from promptlearn.tuning.base import Sample, Sampler, Tokenizer
+from promptlearn.tuning.device import DeviceTime
 from promptlearn.tuning.ranking import Ranking
 from promptlearn.tuning.rewards import Reward, Rewards
 
@@ -42,7 +43,7 @@ class Draw:
     samples: tuple[Sample, ...]
     """By index."""
     seconds: float
-    """In which the sampler was at work on it."""
+    """From its first request to its last token, with what it waited for a learner that holds the weights."""
 
     @property
     def usage(self) -> Usage:
@@ -77,6 +78,7 @@ class Source:
         tokenizer: Tokenizer,
         rewards: Rewards,
         ledger: Ledger,
+        device: DeviceTime,
         stopping: Callable[[], bool] = lambda: False,
         admitted: Callable[[], Awaitable[None]] = at_once,
         ranking: Ranking | None = None,
@@ -86,6 +88,7 @@ class Source:
         self._tokenizer = tokenizer
         self._rewards = rewards
         self._ledger = ledger
+        self._device = device
         self._stopping = stopping
         self._admitted = admitted
         self._ranking = ranking
@@ -99,9 +102,10 @@ class Source:
         started = time.monotonic()
         found: list[Sample] = []
         try:
-            async for sample in self._sampler.sample(ask.prompt_ids, count, ask.sampling):
-                found.append(sample)
-                heard(sample)
+            with self._device.at_work():
+                async for sample in self._sampler.sample(ask.prompt_ids, count, ask.sampling):
+                    found.append(sample)
+                    heard(sample)
         except BaseException:
             self._ledger.cancel(reservation)
             raise

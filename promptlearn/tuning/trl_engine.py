@@ -25,6 +25,7 @@ from promptlearn.records import Example, Message, Usage
 from promptlearn.store.tuning_rows import TuningStep
 from promptlearn.tuning.advantages import SPREAD, Credited
 from promptlearn.tuning.base import CLIPS, Adam, Sample
+from promptlearn.tuning.device import DeviceTime
 from promptlearn.tuning.failures import check_failures, check_rankings
 from promptlearn.tuning.loop import Diary, Plan
 from promptlearn.tuning.measures import Seconds, measured, sample_rows
@@ -72,6 +73,7 @@ class TrlTrainer:
     readings: Readings
     progress: Progress
     ledger: Ledger
+    device: DeviceTime
     diary: Diary
     folder: Path
     """For TRL's checkpoints."""
@@ -185,7 +187,7 @@ class TrlTrainer:
         counted = _counted(self._groups)
         self.progress.end_step(learned=counted.groups > 0)
         whole = time.monotonic() - self._started
-        self.progress.gpu_s += whole - self._judging
+        self.device.add(whole - self._judging)
         step, groups = self.progress.step, self._groups
         sampling = sum(group.draw.seconds for group in groups)
         seconds = Seconds(sampling + self._judging, whole - sampling - self._judging, whole)
@@ -207,7 +209,7 @@ class TrlTrainer:
 
     def saved(self, folder: Path) -> None:
         """TRL has written a checkpoint; it counts once our progress is in it."""
-        self.progress.note_spending(self.ledger)
+        self.progress.note_spending(self.ledger, self.device)
         partial = folder / f".{_PROGRESS}"
         partial.write_text(json.dumps(self.progress.to_json()), encoding="utf-8")
         partial.replace(folder / _PROGRESS)

@@ -59,7 +59,6 @@ class Readings:
                 f"none of {len(rows)} validation rows could be judged: {why}; mend that and run it again"
             )
         found = self.progress.add(now)
-        self.progress.gpu_s += sum(row.draw.seconds for row in rows)
         if found.best:
             await asyncio.to_thread(save, self.checkpoints.best(found.step))
         await self.note(found)

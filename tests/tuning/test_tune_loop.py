@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -25,7 +26,7 @@ from promptlearn.report import tuning, tuning_samples
 from promptlearn.runlog import Event
 from promptlearn.store import Store, open_store
 from promptlearn.tuning.advantages import credit
-from promptlearn.tuning.base import Adam, Backend, Loss, Sample, TrainSample, training_sampling
+from promptlearn.tuning.base import Adam, Backend, Loss, Sample, StepReport, TrainSample, training_sampling
 from promptlearn.tuning.measures import kl_to_base
 from promptlearn.tuning.order import batch_of, draw_seed
 from promptlearn.tuning.run import train
@@ -418,6 +419,19 @@ async def test_seconds_of_samples_that_were_drawn_ahead_outlive_a_stop(store: St
     quick = [step.sample_s for step in tuning(store, last.run_id).steps]
     assert min(quick[1:3]) > 3 * 6 * 0.02 > max(quick[3:])
     assert last.gpu_s > sum(quick[:3])
+
+
+async def test_sampling_and_learning_at_the_same_time_count_once_as_device_time(store: Store) -> None:
+    class Slow(ToyLearner):
+        def forward_backward(self, samples: Sequence[TrainSample], loss: Loss) -> StepReport:
+            time.sleep(0.1)
+            return super().forward_backward(samples, loss)
+
+    backend = Backend(ToyTokenizer(), ToySampler(lambda: 0.01), Slow())
+    result = await train(colour_job(store), colour_tuning(max_staleness=2, steps=6, validate_every=9), backend)
+    steps = tuning(store, result.run_id).steps
+    sampling, learning = sum(step.sample_s for step in steps), sum(step.train_s for step in steps)
+    assert sampling < result.gpu_s < min(result.wall_s, sampling + learning)
 
 
 async def test_a_backend_of_one_s_own_is_left_open_and_another_is_closed(
