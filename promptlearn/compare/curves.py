@@ -18,6 +18,7 @@ from promptlearn.records import ROLES, Json, Prompt
 from promptlearn.runlog import Event
 from promptlearn.store import Store
 from promptlearn.store.rows import RunRow
+from promptlearn.store.tuning_rows import TuningSpending
 from promptlearn.tuning.result import TuneResult
 
 CURVE = "curve"
@@ -102,31 +103,28 @@ def prompt_curve(store: Store, row: RunRow, job: Job, usd_per_hour: float | None
     return (*points, Point(whole.calls, whole.tokens, whole.cost_usd, whole.wall_s, last))
 
 
-def weights_training(result: TuneResult) -> Training:
+def weights_training(result: TuneResult, usd_per_hour: float | None) -> Training:
     """What a run that trained an adapter took."""
-    used = list(result.usage.values())
-    return Training(
-        sum(usage.calls + usage.cached_calls for usage in used),
-        sum(usage.input_tokens + usage.output_tokens for usage in used),
-        result.gpu_s,
-        result.cost_usd,
-        result.wall_s,
-    )
+    return _taken(result.spending, usd_per_hour)
 
 
-def weights_curve(store: Store, result: TuneResult, usd_per_hour: float | None) -> tuple[Point, ...]:
-    """Each reading of validation, after the steps before it. Tokens and device seconds are those of the steps; a
-    reading's own are counted as calls alone.
+def weights_curve(result: TuneResult, usd_per_hour: float | None) -> tuple[Point, ...]:
+    """Each reading of validation at what the run had spent by then, and the kept adapter's at what it took in all.
+
+    A reading that does not know what had been spent (of an older version) has no point.
     """
-    steps = {step.step: step for step in store.tuning.steps(result.run_id)}
-    spent, points, last = Training(), [], 0
-    for reading in result.validation:
-        for step in (steps[number] for number in range(last + 1, reading.step + 1)):
-            device = step.sample_s + step.train_s
-            tokens = step.input_tokens + step.output_tokens
-            spent += Training(step.samples, tokens, device, with_device(0.0, device, usd_per_hour), step.seconds)
-        if reading.step == 0 or any(steps[number].trained_tokens for number in range(last + 1, reading.step + 1)):
-            spent += Training(reading.n + reading.unscored)  # else the reading before it is taken again
-        last = reading.step
-        points.append(Point(spent.calls, spent.tokens, spent.cost_usd, spent.wall_s, reading.score))
-    return tuple(points)
+    known = [(reading.spending, reading.score) for reading in result.validation if reading.spending is not None]
+    taken = [(_taken(spent, usd_per_hour), score) for spent, score in (*known, (result.spending, result.best))]
+    return tuple(Point(one.calls, one.tokens, one.cost_usd, one.wall_s, score) for one, score in taken)
+
+
+def _taken(spent: TuningSpending, usd_per_hour: float | None) -> Training:
+    dollars = [usd for usd in spent.usd.values() if usd is not None]
+    cost = sum(dollars) if len(dollars) == len(spent.usd) else None
+    return Training(
+        sum(spent.calls.values()),
+        sum(spent.tokens.values()),
+        spent.gpu_s,
+        with_device(cost, spent.gpu_s, usd_per_hour),
+        spent.wall_s,
+    )

@@ -158,8 +158,8 @@ class Learning:
         trained = result if result.improved else None  # an adapter of step 0 changes nothing
         learned = Learned(
             replace(before.subject, trained=trained),
-            weights_training(result),
-            weights_curve(self._lab.store, result, tuning.gpu_usd_per_hour),
+            weights_training(result, tuning.gpu_usd_per_hour),
+            weights_curve(result, tuning.gpu_usd_per_hour),
             (result.run_id,),
         )
         return result.best or 0.0, learned

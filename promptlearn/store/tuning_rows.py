@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from promptlearn.records import Json, Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,21 @@ class TuningStep:
 
 
 @dataclass(frozen=True, slots=True)
+class TuningSpending:
+    """What a run has taken from its beginning on, over all stretches, as if the journal had known no reply."""
+
+    calls: Mapping[Role, int]
+    tokens: Mapping[Role, int]
+    """Read and written."""
+    usd: Mapping[Role, float | None]
+    """Of calls, without the device; None: a price is unknown."""
+    gpu_s: float
+    """Seconds in which the device sampled or trained."""
+    wall_s: float
+    """Working time."""
+
+
+@dataclass(frozen=True, slots=True)
 class TuningValidation:
     """One reading of the validation split."""
 
@@ -68,6 +86,16 @@ class TuningValidation:
     """Whether it was the best so far, so that its adapter is kept."""
     parts: Mapping[str, float | None] = field(default_factory=dict)
     """Judge → its mean score; gold judges, which are in no reward, are among them."""
+    spending: TuningSpending | None = field(default=None, compare=False)
+    """Of the run up to the end of this reading; None where an older version read. Says nothing about the policy."""
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Json]) -> TuningValidation:
+        """The reverse of `dataclasses.asdict`."""
+        fields: dict[str, Any] = dict(content)
+        if spent := fields.get("spending"):
+            fields["spending"] = TuningSpending(**spent)
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)

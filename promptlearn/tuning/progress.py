@@ -117,7 +117,7 @@ class Progress:
         rankings, failed = content.get("rankings", (0, 0))
         return cls(
             step=content["step"],
-            readings=[TuningValidation(**reading) for reading in content["readings"]],
+            readings=[TuningValidation.from_json(reading) for reading in content["readings"]],
             read_version=content.get("read_version"),
             flat=content.get("flat", 0),
             gpu_s=content["gpu_s"],

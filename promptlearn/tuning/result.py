@@ -8,7 +8,8 @@ from pathlib import Path
 
 from promptlearn.records import Json, Role, Usage
 from promptlearn.store.rows import RunState
-from promptlearn.store.tuning_rows import TuningValidation
+from promptlearn.store.tuning_rows import TuningSpending, TuningValidation
+from promptlearn.tuning.spending import spending_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class TuneResult:
     """`gpu_s` at `tuning.gpu_usd_per_hour`; None: nobody knows the price."""
     wall_s: float
     """Working time, over all stretches."""
+    spending: TuningSpending
+    """All of it by role, with what the journal's replies would have cost."""
     warnings: tuple[str, ...]
 
     @property
@@ -63,7 +66,10 @@ class TuneResult:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Json]) -> TuneResult:
-        """What `to_json` wrote."""
+        """What `to_json` wrote, in this version or an older one."""
+        usage: dict[Role, Usage] = {role: Usage(**one) for role, one in content["usage"].items()}
+        gpu_s, wall_s = content["gpu_s"], content["wall_s"]
+        spent = content.get("spending")
         return cls(
             run_id=content["run_id"],
             state=content["state"],
@@ -72,11 +78,12 @@ class TuneResult:
             gguf=Path(content["gguf"]) if content["gguf"] else None,
             steps=content["steps"],
             best_step=content["best_step"],
-            validation=tuple(TuningValidation(**reading) for reading in content["validation"]),
-            usage={role: Usage(**usage) for role, usage in content["usage"].items()},
-            gpu_s=content["gpu_s"],
+            validation=tuple(TuningValidation.from_json(reading) for reading in content["validation"]),
+            usage=usage,
+            gpu_s=gpu_s,
             gpu_cost_usd=content["gpu_cost_usd"],
-            wall_s=content["wall_s"],
+            wall_s=wall_s,
+            spending=TuningSpending(**spent) if spent else spending_of(usage, gpu_s, wall_s),
             warnings=tuple(content["warnings"]),
         )
 
@@ -98,5 +105,6 @@ class TuneResult:
             "gpu_cost_usd": self.gpu_cost_usd,
             "cost_usd": self.cost_usd,
             "wall_s": self.wall_s,
+            "spending": asdict(self.spending),
             "warnings": list(self.warnings),
         }

@@ -30,6 +30,7 @@ from promptlearn.runlog import Observer, RunLog, nobody
 from promptlearn.scheduler import Slots
 from promptlearn.steering import Steering, budget_of
 from promptlearn.store.rows import TUNING
+from promptlearn.store.tuning_rows import TuningSpending
 from promptlearn.tuning.base import Backend, Lora, greedy_sampling, training_sampling
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.device import DeviceTime
@@ -44,6 +45,7 @@ from promptlearn.tuning.progress import NO_SPREAD, Progress
 from promptlearn.tuning.ranking import check_ranking, described
 from promptlearn.tuning.result import TuneResult
 from promptlearn.tuning.sampling import chosen_sampler
+from promptlearn.tuning.spending import spending
 from promptlearn.tuning.stream import Ask, Source
 from promptlearn.tuning.validation import Readings, gold_warnings
 
@@ -236,6 +238,8 @@ class _Training:
         progress = found or Progress()
         progress.charge(ledger)
         device = DeviceTime(progress.gpu_s)
+        read = [reading.spending.wall_s for reading in progress.readings if reading.spending is not None]
+        self._seconds_before = max([self._seconds_before, *read])  # a kill takes the last few seconds from the store
         diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         labels = labels_of(self._job.panel(self._job.judge))
@@ -282,6 +286,7 @@ class _Training:
             progress,
             checkpoints,
             diary.validation,
+            lambda: self._spending(ledger, device),
         )
         if isinstance(self._weights, Backend):
             folder = self._folder / PUBLISHED
@@ -319,7 +324,7 @@ class _Training:
         gguf = await self._gguf(adapter, diary)
         await diary.warn(gold_warnings(progress.readings[0], best, self._gold_judges()))
         await diary.end(stop_reason)
-        price = self._tuning.gpu_usd_per_hour
+        price, spent = self._tuning.gpu_usd_per_hour, self._spending(ledger, device)
         return TuneResult(
             run_id=self._log.run,
             state="finished" if stop_reason in ("steps", "patience", NO_SPREAD) else "budget",
@@ -330,11 +335,16 @@ class _Training:
             best_step=best.step,
             validation=tuple(progress.readings),
             usage={role: ledger.usage(role) for role in ROLES},
-            gpu_s=device.seconds,
-            gpu_cost_usd=None if price is None else price * device.seconds / 3600,
-            wall_s=self._seconds_before + time.monotonic() - self._started,
+            gpu_s=spent.gpu_s,
+            gpu_cost_usd=None if price is None else price * spent.gpu_s / 3600,
+            wall_s=spent.wall_s,
+            spending=spent,
             warnings=tuple(diary.warnings),
         )
+
+    def _spending(self, ledger: Ledger, device: DeviceTime) -> TuningSpending:
+        wall_s = self._seconds_before + time.monotonic() - self._started
+        return spending(ledger, self._job.models(), device.seconds, wall_s)
 
     async def _gguf(self, adapter: Path, diary: StoreDiary) -> Path | None:
         """The adapter for llama.cpp, where the base has a name that it was opened by."""

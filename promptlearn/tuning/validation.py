@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from promptlearn.errors import TooManyErrors
-from promptlearn.store.tuning_rows import TuningValidation
+from promptlearn.store.tuning_rows import TuningSpending, TuningValidation
 from promptlearn.tuning.checkpoint import Checkpoints
 from promptlearn.tuning.progress import Progress
 from promptlearn.tuning.stream import Ask, Group, Source, Stream
@@ -38,6 +38,8 @@ class Readings:
     checkpoints: Checkpoints
     note: Callable[[TuningValidation], Awaitable[None]]
     """Told of each."""
+    spending: Callable[[], TuningSpending]
+    """Of the run, up to now."""
 
     async def read(self, save: Callable[[Path], object], version: int | None = None) -> None:
         """Read with the policy of now; `save` writes its adapter, and is called where it is the best so far. A policy
@@ -45,7 +47,8 @@ class Readings:
         """
         progress = self.progress
         if version is not None and progress.read_version == version:
-            await self.note(progress.add(replace(progress.readings[-1], step=progress.step)))
+            same = replace(progress.readings[-1], step=progress.step, spending=self.spending())
+            await self.note(progress.add(same))
             return
         await self._read(save)
         progress.read_version = version
@@ -58,7 +61,7 @@ class Readings:
             raise TooManyErrors(
                 f"none of {len(rows)} validation rows could be judged: {why}; mend that and run it again"
             )
-        found = self.progress.add(now)
+        found = self.progress.add(replace(now, spending=self.spending()))
         if found.best:
             await asyncio.to_thread(save, self.checkpoints.best(found.step))
         await self.note(found)

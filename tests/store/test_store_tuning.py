@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from promptlearn.errors import UsageError
 from promptlearn.handout import handout
 from promptlearn.report import list_runs, load_run, tuning, tuning_samples
 from promptlearn.store import Store
+from promptlearn.store.codec import decode
 from promptlearn.store.rows import TUNING
-from promptlearn.store.tuning_rows import TuningSample, TuningStep, TuningValidation
+from promptlearn.store.tuning_rows import TuningSample, TuningSpending, TuningStep, TuningValidation
 
 
 @pytest.fixture(params=KINDS)
@@ -57,6 +59,15 @@ async def test_a_training_run_is_read_as_a_whole_and_stays_out_of_other_lists(st
         tuning(store, learning)
     with pytest.raises(UsageError, match=f"promptlearn tune status {run}"):
         handout(store, run)
+
+
+async def test_a_reading_that_an_older_version_kept_is_read(store: Store) -> None:
+    old = decode(TuningValidation, '{"step": 2, "score": 0.25, "n": 20, "unscored": 0, "best": true, "parts": {}}')
+    assert old.spending is None
+    run = await store.start_run({}, TUNING + "digest", {}, seed=0)
+    spent = TuningSpending({"task": 20, "judge": 7}, {"task": 900}, {"task": 0.0, "judge": None}, 1.5, 2.5)
+    await store.tuning.add_validation(run, replace(old, spending=spent))
+    assert [one.spending for one in store.tuning.validations(run)] == [spent]
 
 
 async def test_no_secret_of_a_failed_judge_is_kept(store: Store) -> None:

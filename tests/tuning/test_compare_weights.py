@@ -13,11 +13,12 @@ from colours import COLOURS, colour_job, colour_tuning
 from toy_policy import ANSWERS, WORDS, Table, ToyLearner, chances, read, toy_backend
 
 from promptlearn.compare import Comparison, Lab, Plan, compare
+from promptlearn.compare.curves import weights_curve, weights_training
 from promptlearn.compare.weights import LocalWeights
-from promptlearn.config import CompareConfig, SearchConfig, parse_config
+from promptlearn.config import CompareConfig, JudgeConfig, SearchConfig, parse_config
 from promptlearn.errors import ConfigError, TuningError
-from promptlearn.job import Job
-from promptlearn.models.base import Model, Sampling
+from promptlearn.job import Job, JudgeSpec
+from promptlearn.models.base import Model, Price, Sampling
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Message
 from promptlearn.runlog import Event
@@ -183,6 +184,58 @@ def test_curves_of_training_begin_with_the_base_and_grow_dearer(store: Store) ->
         assert [point.calls for point in curve] == sorted(point.calls for point in curve)
         assert curve[-1].calls == learned.training.calls
         assert curve[-1].cost_usd is not None
+
+
+class Priced(ScriptedModel):
+    price = Price(1.0, 2.0)
+
+
+def judged_by_a_model(lab: Lab) -> Lab:
+    """The same, with a judge whose calls cost tokens and dollars."""
+
+    def job(seed: int) -> Job:
+        said = '{"explanation": "read", "label": "correct", "suggestion": ""}'
+        judge = Priced([], default=said, identity="scripted/judge")
+        known = lab.job(seed)
+        return replace(known, judge=judge, judges=(*known.judges, JudgeSpec(JudgeConfig(use="correctness"))))
+
+    return replace(lab, job=job)
+
+
+def test_curves_end_at_what_their_arm_took_on_every_axis(store: Store) -> None:
+    """With judges that are models, in chains, and with several trials."""
+    lab = judged_by_a_model(colour_lab(store, "base", "prompt", "weights", "prompt+weights", "weights+prompt"))
+    lab = replace(lab, settings=lab.settings.model_copy(update={"learning_rates": (0.5, 3.0)}))
+    for arm in asyncio.run(compare(lab)).arms[1:]:
+        for learned in arm.learned:
+            taken, axes = learned.training, ("calls", "tokens", "cost_usd", "wall_s")
+            assert [getattr(learned.curve[-1], axis) for axis in axes] == [getattr(taken, axis) for axis in axes]
+            for axis in axes:
+                spent = [getattr(point, axis) for point in learned.curve]
+                assert spent == sorted(spent)
+    for row in store.reader.runs(tunes=True):
+        result = TuneResult.from_json(row.result)
+        assert result.spending.calls["judge"] == result.spending.calls["task"]
+        first = result.validation[0].spending
+        assert first is not None
+        assert (first.calls["judge"], first.calls["task"]) == (len(COLOURS), len(COLOURS))
+        assert min(first.tokens["judge"], first.tokens["task"], first.usd["judge"] or 0, first.gpu_s) > 0
+        paid = result.usage["judge"]  # what the journal knew is no part of it
+        assert paid.cached_calls
+        assert result.spending.tokens["judge"] > paid.input_tokens + paid.output_tokens
+
+
+def test_the_curve_of_a_run_of_an_older_version_is_its_end(store: Store) -> None:
+    run(store, "base", "weights")
+    row = store.reader.runs(tunes=True)[0]
+    old = {key: value for key, value in row.result.items() if key != "spending"}
+    old["validation"] = [
+        {key: value for key, value in reading.items() if key != "spending"} for reading in old["validation"]
+    ]
+    result = TuneResult.from_json(old)
+    [end] = weights_curve(result, 3600.0)
+    taken = weights_training(result, 3600.0)
+    assert (end.calls, end.tokens, end.cost_usd, end.score) == (taken.calls, taken.tokens, taken.gpu_s, result.best)
 
 
 def test_rejection_sft_is_an_arm_with_as_many_samples_as_weights(store: Store) -> None:

@@ -316,7 +316,7 @@ async def test_a_policy_that_learned_nothing_is_not_read_on_validation_again(sto
     assert (result.best_step, result.stop_reason) == (0, "steps")
     rows = len(job.dataset.validation)
     assert result.usage["task"].calls == 4 * settings.groups * settings.group + rows
-    *_, last = weights_curve(store, result, None)
+    *_, last = weights_curve(result, None)
     assert last.calls == result.usage["task"].calls
 
 
