@@ -41,7 +41,8 @@ def credit(samples: Sequence[TrainSample], name: AdvantageName = "group_norm") -
         groups.setdefault(sample.group, []).append(sample)
     rewards = {group: [_reward(sample) for sample in members] for group, members in groups.items()}
     kept = {group: values for group, values in rewards.items() if max(values) - min(values) > SPREAD}
-    values = dict(zip(kept, advantages(list(kept.values()), name), strict=True))
+    batch = [reward for values in rewards.values() for reward in values]
+    values = dict(zip(kept, advantages(list(kept.values()), name, batch), strict=True))
     queues = {group: iter(column) for group, column in values.items()}
     trained = tuple(_with_advantage(sample, next(queues[sample.group])) for sample in rewarded if sample.group in kept)
     return Credited(
@@ -49,7 +50,9 @@ def credit(samples: Sequence[TrainSample], name: AdvantageName = "group_norm") -
     )
 
 
-def advantages(groups: Sequence[Sequence[float]], name: AdvantageName) -> list[list[float]]:
+def advantages(
+    groups: Sequence[Sequence[float]], name: AdvantageName, batch: Sequence[float] = ()
+) -> list[list[float]]:
     """One advantage per reward r_i of a group of n; mean and std are the group's, std divides by n - 1.
 
     * `group_norm`: (r_i - mean) / (std + 1e-4). Shao et al. 2024, "DeepSeekMath", section 4.1.1.
@@ -58,7 +61,7 @@ def advantages(groups: Sequence[Sequence[float]], name: AdvantageName) -> list[l
     * `leave_one_out`: r_i - mean of the others = n / (n - 1) (r_i - mean). Kool et al. 2019; Ahmadian et al. 2024
       (RLOO). A baseline without bias: it does not depend on the sample itself.
     * `batch_std`: (r_i - mean) / (std of all rewards of the batch + 1e-4). Liu et al. 2025, "Tricks or Traps?"
-      (Lite PPO).
+      (Lite PPO). `batch` has them, those of groups that were dropped included; by default the groups' own.
 
     Raises ConfigError for another name, ValueError for a group of one, which has no baseline.
     """
@@ -71,8 +74,8 @@ def advantages(groups: Sequence[Sequence[float]], name: AdvantageName) -> list[l
         return centred
     if name == "leave_one_out":
         return [[value * len(group) / (len(group) - 1) for value in group] for group in centred]
-    together = [reward for group in groups for reward in group] if name == "batch_std" else []
-    deviations = [statistics.stdev(together or group) for group in groups]
+    together = batch or [reward for group in groups for reward in group]
+    deviations = [statistics.stdev(together if name == "batch_std" else group) for group in groups]
     return [[value / (std + EPSILON) for value in group] for group, std in zip(centred, deviations, strict=True)]
 
 

@@ -72,6 +72,15 @@ def test_groups_without_spread_are_dropped_and_counted() -> None:
     assert (credited.groups, credited.dropped, credited.unrewarded) == (1, 3, 1)
 
 
+def test_the_deviation_of_a_batch_is_that_of_all_its_rewards_dropped_groups_included() -> None:
+    batch = [("a", 1.0), ("a", 0.0), ("b", 1.0), ("b", 1.0), ("c", 1.0), ("d", None)]
+    credited = credit([row(group, reward) for group, reward in batch], "batch_std")
+    std = statistics.stdev([1.0, 0.0, 1.0, 1.0, 1.0])
+    assert [sample.advantages[-1] for sample in credited.samples] == pytest.approx(
+        [0.5 / (std + 1e-4), -0.5 / (std + 1e-4)]
+    )
+
+
 def test_only_sampled_tokens_get_an_advantage_and_interleaved_groups_keep_theirs() -> None:
     credited = credit([row("a", 1.0), row("b", 0.0), row("a", 0.0), row("b", 1.0)], "centre")
     assert [sample.advantages for sample in credited.samples] == [
