@@ -29,6 +29,8 @@ class Credited:
     """That are in `samples`."""
     dropped: int
     """Groups that teach nothing: without spread, with fewer than two rewards, or of which no sample was kept."""
+    rewarded: int
+    """Samples that have a reward, those of dropped groups included."""
     unrewarded: int
     """Samples whose reward is None."""
 
@@ -45,9 +47,8 @@ def credit(samples: Sequence[TrainSample], name: AdvantageName = "group_norm") -
     values = dict(zip(kept, advantages(list(kept.values()), name, batch), strict=True))
     queues = {group: iter(column) for group, column in values.items()}
     trained = tuple(_with_advantage(sample, next(queues[sample.group])) for sample in rewarded if sample.group in kept)
-    return Credited(
-        trained, len(kept), len({sample.group for sample in samples}) - len(kept), len(samples) - len(rewarded)
-    )
+    dropped = len({sample.group for sample in samples}) - len(kept)
+    return Credited(trained, len(kept), dropped, len(rewarded), len(samples) - len(rewarded))
 
 
 def advantages(

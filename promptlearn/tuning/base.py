@@ -189,6 +189,9 @@ class Loss:
     """Weight of the KL divergence to the base model, which is the model with the adapter off."""
     max_tokens: int | None = None
     """The longest completion that sampling allows: dr_grpo divides by it, and needs it."""
+    sequences: int | None = None
+    """Sequences with a reward that were drawn for the step, those of dropped groups included: dr_grpo divides by them,
+    so that what is dropped changes no weight; by default as many as the minibatch has."""
 
     def __post_init__(self) -> None:
         if self.name not in LOSSES:

@@ -176,7 +176,8 @@ class Trainer:
         """One optimizer step, in a thread of its own; None where no group has anything to say."""
         if not credited.samples:
             return None
-        report = self.backend.learner.forward_backward(credited.samples, self.plan.loss)
+        loss = replace(self.plan.loss, sequences=credited.rewarded)
+        report = self.backend.learner.forward_backward(credited.samples, loss)
         if report.kl is None and self._measures_kl():
             report = replace(report, kl=self._kl(credited.samples))
         self.backend.learner.optim_step(Adam(learning_rate=self.plan.tuning.learning_rate))

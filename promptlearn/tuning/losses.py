@@ -9,8 +9,8 @@ always the log-probability that the sampler recorded, and advantage A:
 * `ppo`                  -min(r A, clip(r, 1 - low, 1 + high) A). Schulman et al. 2017, equation 7.
 * `dapo`                 as ppo, with a higher `high`. Yu et al. 2025, "DAPO", equation 8.
 * `grpo`                 as ppo, each sequence first averaged over its own tokens. Shao et al. 2024, equation 3.
-* `dr_grpo`              as ppo, divided by sequences · max_tokens, a constant. Liu et al. 2025, "Understanding
-  R1-Zero-Like Training".
+* `dr_grpo`              as ppo, divided by sequences · max_tokens, a constant: the sequences of dropped groups count.
+  Liu et al. 2025, "Understanding R1-Zero-Like Training".
 * `cispo`                -sg(min(r, cap)) A logp. MiniMax 2025, "MiniMax-M1", equation 4. Its gradient is that of
   `importance_sampling`; only the value of the loss differs.
 * `gspo`                 as grpo with one ratio for the whole sequence, exp(mean over t of log r). Zheng et al. 2025,
@@ -58,7 +58,7 @@ def weights(loss: Loss, lengths: list[int]) -> list[float]:
         return [1 / (len(lengths) * max(length, 1)) for length in lengths]
     if loss.name == "dr_grpo":
         assert loss.max_tokens is not None
-        return [1 / (len(lengths) * loss.max_tokens)] * len(lengths)
+        return [1 / ((loss.sequences or len(lengths)) * loss.max_tokens)] * len(lengths)
     return [1 / max(sum(lengths), 1)] * len(lengths)
 
 

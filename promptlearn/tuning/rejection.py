@@ -27,8 +27,9 @@ def keep_passed(samples: Sequence[TrainSample], passed: Sequence[bool | None]) -
         if good and sample.reward is not None:
             kept.setdefault((sample.group, sample.token_ids), _learned(sample))
     groups = len({group for group, _ in kept})
+    dropped = len({sample.group for sample in samples}) - groups
     unrewarded = sum(sample.reward is None for sample in samples)
-    return Credited(tuple(kept.values()), groups, len({sample.group for sample in samples}) - groups, unrewarded)
+    return Credited(tuple(kept.values()), groups, dropped, len(samples) - unrewarded, unrewarded)
 
 
 def _learned(sample: TrainSample) -> TrainSample:

@@ -296,5 +296,6 @@ def _counted(groups: Sequence[Group]) -> Credited:
     """What TRL learns from: it leaves no group out, but one without spread has no advantage."""
     known = [[reward.value for reward in group.rewards if reward.value is not None] for group in groups]
     spread = sum(len(values) > 1 and max(values) - min(values) > SPREAD for values in known)
-    missing = sum(len(group.rewards) for group in groups) - sum(map(len, known))
-    return Credited((), spread, len(groups) - spread, missing)
+    rewarded = sum(map(len, known))
+    missing = sum(len(group.rewards) for group in groups) - rewarded
+    return Credited((), spread, len(groups) - spread, rewarded, missing)

@@ -373,6 +373,20 @@ def test_importance_sampling_equals_its_formula_written_by_hand() -> None:
     torch.testing.assert_close(gradient(ours), gathered(adapter), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("budget", [None, 12])
+def test_dr_grpo_divides_by_what_was_drawn_whatever_was_dropped(budget: int | None) -> None:
+    """As TRL, where a group without spread stays in the batch with advantage 0."""
+    made = rows(GROUPS)
+    samples = [one if one.group == "0" else replace(one, advantages=(0.0,) * len(one.mask)) for one in made]
+    whole, kept = learner(budget), learner(budget)
+    everything = whole.forward_backward(samples, Loss("dr_grpo", max_tokens=8))
+    some = kept.forward_backward(
+        [one for one in samples if one.group == "0"], Loss("dr_grpo", max_tokens=8, sequences=len(samples))
+    )
+    assert some.loss == pytest.approx(everything.loss)
+    torch.testing.assert_close(gradient(kept), gradient(whole))
+
+
 @pytest.mark.parametrize(("name", "bounds"), [("ppo", (0.8, 1.2)), ("dapo", (0.8, 1.28)), ("gspo", (0.9997, 1.0004))])
 def test_clips_are_those_of_the_paper_unless_given(name: LossName, bounds: tuple[float, float]) -> None:
     assert Loss(name).bounds == pytest.approx(bounds)

@@ -434,6 +434,20 @@ async def test_sampling_and_learning_at_the_same_time_count_once_as_device_time(
     assert sampling < result.gpu_s < min(result.wall_s, sampling + learning)
 
 
+async def test_a_loss_is_told_of_all_sequences_that_were_drawn_and_have_a_reward(store: Store) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    class Listening(ToyLearner):
+        def forward_backward(self, samples: Sequence[TrainSample], loss: Loss) -> StepReport:
+            told.append((len(samples), loss.sequences))
+            return super().forward_backward(samples, loss)
+
+    settings = colour_tuning(loss="dr_grpo")
+    await train(colour_job(store), settings, Backend(ToyTokenizer(), ToySampler(), Listening()))
+    assert {sequences for _, sequences in told} == {settings.groups * settings.group}
+    assert min(samples for samples, _ in told) < settings.groups * settings.group
+
+
 async def test_a_backend_of_one_s_own_is_left_open_and_another_is_closed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
