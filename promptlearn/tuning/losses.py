@@ -98,6 +98,14 @@ def clipped(ratio: Tensor, tokens: Tokens, loss: Loss) -> Tensor:
     return ((ratio < low) & (tokens.advantage < 0)) | ((ratio > high) & (tokens.advantage > 0))
 
 
+def clip_fraction(ratio: Tensor, tokens: Tokens, loss: Loss) -> float:
+    """The share of tokens that a clip or cap bears on; for gspo, which has one ratio for a sequence, of sequences."""
+    touched = clipped(ratio, tokens, loss).float()
+    if loss.name == "gspo":
+        touched = _by_sequence(touched, tokens) / _lengths(tokens)
+    return float(touched.mean())
+
+
 def effective_sample_size(logp: Tensor, tokens: Tokens) -> float:
     """(Σw)² / (n Σw²) over sequences, w = exp(Σ_t log r): the share of the samples that still counts. Kong 1992."""
     log_weight = _by_sequence(logp - tokens.behaviour, tokens)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_llama import VOCABULARY, rows, rows_with_a_trunk, stir, tiny_model, tiny_policy
+from tiny_llama import VOCABULARY, rows, rows_with_a_trunk, stir, tiny_model, tiny_policy, with_advantage
 from torch import Tensor
 
 from promptlearn.errors import ConfigError, TuningError
@@ -371,6 +371,15 @@ def test_importance_sampling_equals_its_formula_written_by_hand() -> None:
     assert 0 < report.clip_fraction < 1
     assert report.loss == pytest.approx(value, rel=1e-4)
     torch.testing.assert_close(gradient(ours), gathered(adapter), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "share"), [("gspo", 1 / 3), ("grpo", 6 / 8)])
+def test_what_is_clipped_is_a_share_of_sequences_for_gspo_and_of_tokens_else(name: LossName, share: float) -> None:
+    of = learner()
+    long, *short = (with_advantage(one, 1.0) for one in on_policy(rows([(5, [6, 1, 1])]), of))
+    drifted = tuple(value - sampled for value, sampled in zip(long.behaviour_logprobs, long.mask, strict=True))
+    report = of.forward_backward([replace(long, behaviour_logprobs=drifted), *short], Loss(name))
+    assert report.clip_fraction == pytest.approx(share)
 
 
 @pytest.mark.parametrize("budget", [None, 12])

@@ -21,7 +21,7 @@ from promptlearn.tuning.base import Adam, Adapter, Canary, Loss, StepReport, Tra
 from promptlearn.tuning.local.memory import Plan, plan
 from promptlearn.tuning.local.packing import Packed, pack
 from promptlearn.tuning.local.policy import Policy
-from promptlearn.tuning.losses import Tokens, clipped, effective_sample_size, k3, policy_loss, ratios, weights
+from promptlearn.tuning.losses import Tokens, clip_fraction, effective_sample_size, k3, policy_loss, ratios, weights
 
 _CANARY_TOKENS = 24
 
@@ -186,7 +186,7 @@ def _report(parts: Sequence[_Part], loss: Loss, grad_norm: float, seconds: float
         loss=float(sum(part.loss for part in parts)),
         kl=float(k3(logp, torch.cat(bases)).mean()) if bases else None,
         entropy=float(torch.cat([part.entropy for part in parts]).mean()),
-        clip_fraction=float(clipped(ratio, tokens, loss).float().mean()),
+        clip_fraction=clip_fraction(ratio, tokens, loss),
         grad_norm=grad_norm,
         tokens=len(logp),
         ratio=float(ratio.mean()),
