@@ -376,6 +376,9 @@ _NEUTRAL: Mapping[str, tuple[Json, ...]] = {
 }
 """Keys that shape a distribution, and the values with which they do not."""
 
+NEUTRAL: Mapping[str, Json] = {key: neutral[1] for key, neutral in _NEUTRAL.items()}
+"""Each of these keys with a value that shapes nothing: for a sampler that has defaults of its own."""
+
 
 def _cuts(sampling: Sampling, key: str, neutral: tuple[Json, ...]) -> bool:
     return sampling.extra.get(key) not in neutral

@@ -22,7 +22,15 @@ from promptlearn.models.base import Sampling
 from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
 from promptlearn.records import Json
 from promptlearn.redaction import redact
-from promptlearn.tuning.base import Adapter, Learner, Sample, check_sampling, greedy_sampling, training_sampling
+from promptlearn.tuning.base import (
+    NEUTRAL,
+    Adapter,
+    Learner,
+    Sample,
+    check_sampling,
+    greedy_sampling,
+    training_sampling,
+)
 from promptlearn.tuning.canary import check
 
 if TYPE_CHECKING:
@@ -30,6 +38,9 @@ if TYPE_CHECKING:
 
 TOLERANCE = 0.1
 """Of the canary, nats per token: server and learner round differently in 16 bits."""
+
+_NEUTRAL = {key: value for key, value in NEUTRAL.items() if key != "typical_p"}
+"""What a request leaves unsaid the server takes from the model's generation_config.json. It knows no typical_p."""
 
 PATIENCE = 5.0
 """Seconds for the list of models: whoever needs longer is no vLLM server."""
@@ -122,7 +133,7 @@ class VllmSampler:
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "top_p": 1.0,
-            "top_k": 0,
+            **_NEUTRAL,
             "logprobs": 0,
             "return_token_ids": True,
         }

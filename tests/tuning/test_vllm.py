@@ -130,6 +130,18 @@ async def test_samples_have_tokens_and_the_log_probabilities_that_the_learner_co
         assert learner.forward_backward(made, Loss()).ratio_error < 1e-3
 
 
+@pytest.mark.parametrize("sampling", [training_sampling(3, 1), greedy_sampling(3)], ids=["training", "greedy"])
+async def test_nothing_that_shapes_the_distribution_is_left_to_the_server(sampling: Sampling) -> None:
+    """vLLM takes what a request does not say from generation_config.json."""
+    async with opened() as (server, sampler):
+        async for _ in sampler.sample(PROMPT, 1, sampling):
+            pass
+        [body] = server.bodies
+    assert [body[key] for key in ("top_p", "top_k", "min_p", "logit_bias")] == [1, 0, 0, {}]
+    assert [body[f"{key}_penalty"] for key in ("repetition", "presence", "frequency")] == [1, 0, 0]
+    assert body["temperature"] == sampling.temperature
+
+
 async def test_each_version_has_its_own_name_and_the_one_before_is_unloaded(tmp_path: Path) -> None:
     policy = tiny_policy()
     learner = LocalLearner(policy)
