@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.models.base import Sampling
 from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
+from promptlearn.models.retries import RetryPolicy, outlived
 from promptlearn.records import Json
 from promptlearn.redaction import redact
 from promptlearn.tuning.base import (
@@ -57,9 +58,10 @@ class VllmSampler:
         api_key: str | None = None,
         timeout: float = 600.0,
         tolerance: float = TOLERANCE,
+        retries: RetryPolicy = RetryPolicy(),
     ) -> None:
         """`model` is what the server calls the base, where `prove` is not to find that out; `timeout` in seconds is of
-        one request.
+        one request, and the longest wait before it is made again.
         """
         self._url = base_url.rstrip("/").removesuffix("/v1")
         self._base = model
@@ -67,6 +69,8 @@ class VllmSampler:
         self._key = api_key
         self._timeout = timeout
         self._tolerance = tolerance
+        self._retries = retries
+        self._reached = False
         self._version = 0
         self._session: aiohttp.ClientSession | None = None
 
@@ -113,18 +117,32 @@ class VllmSampler:
 
     async def publish(self, adapter: Adapter) -> int:
         name, before = f"promptlearn-{secrets.token_hex(6)}", self._name
-        await self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": str(adapter.path.resolve())})
+        await self._load(name, str(adapter.path.resolve()))
         if adapter.canary is not None:
             check(adapter.canary, await self._scored(name, adapter.canary.token_ids), self._tolerance)
         self._name, self._version = name, adapter.version
         if before != self._base:
-            await self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": before})
+            await self._unload(before)
         return self._version
 
     async def close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+    async def _load(self, name: str, path: str) -> None:
+        try:
+            await self._ask("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        except ModelError as error:
+            if "already been loaded" not in str(error):  # the name is new: by an attempt whose answer was lost
+                raise
+
+    async def _unload(self, name: str) -> None:
+        try:
+            await self._ask("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        except ModelError as error:
+            if error.kind != "not_found":  # it was there: an attempt whose answer was lost took it away
+                raise
 
     async def _one(self, name: str, version: int, prompt_ids: Sequence[int], index: int, sampling: Sampling) -> Sample:
         body = {
@@ -171,15 +189,31 @@ class VllmSampler:
             raise self._malformed("without a choice") from None
 
     async def _models(self) -> list[str]:
-        """Names of the models that have weights of their own; adapters have a parent."""
-        text = await self._ask("GET", "/v1/models", None)
+        """Names of the models that have weights of their own; adapters have a parent. Asked once: who is not there now
+        is not waited for.
+        """
+        text = await self._attempt("GET", "/v1/models", None)
         try:
             return [str(entry["id"]) for entry in json.loads(text)["data"] if not entry.get("parent")]
         except (ValueError, KeyError, TypeError, AttributeError):
             raise self._malformed("without a list of models") from None
 
     async def _ask(self, method: str, path: str, body: Mapping[str, Json] | None) -> str:
-        """The answer's text. Raises ModelError; SystemicError where no call can succeed."""
+        """The answer's text, asked for again where that may help. Raises ModelError; SystemicError where no call can
+        succeed.
+        """
+        attempts = 0
+        while True:
+            try:
+                return await self._attempt(method, path, body)
+            except ModelError as error:
+                attempts += 1
+                delay = self._retries.delay(error, attempts)
+                if delay is None or delay > self._timeout:
+                    raise outlived(error, self._reached) from None
+            await asyncio.sleep(delay)
+
+    async def _attempt(self, method: str, path: str, body: Mapping[str, Json] | None) -> str:
         import aiohttp
 
         if self._session is None:
@@ -193,6 +227,7 @@ class VllmSampler:
                 text = await response.text()
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise fault_of_exception(error, endpoint, self._timeout).error() from None
+        self._reached = True
         if response.status == 404 and path.endswith("_lora_adapter"):
             hint = "start vLLM with --enable-lora and VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"
             raise SystemicError("not_found", f"{endpoint.shown()} takes no adapters: {hint}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from toy_policy import ToyTokenizer
 from promptlearn.config import SamplerConfig
 from promptlearn.errors import ConfigError, ModelError, SystemicError, TuningError
 from promptlearn.models.base import Sampling
+from promptlearn.models.retries import RetryPolicy
 from promptlearn.report import tuning
 from promptlearn.store import open_store
 from promptlearn.tuning.base import Backend, Loss, Sample, Sampler, TrainSample, greedy_sampling, training_sampling
@@ -28,6 +29,8 @@ from promptlearn.tuning.sampling import chosen_sampler
 from promptlearn.tuning.vllm import VllmSampler
 
 PROMPT = [5, 6, 7, 8]
+QUICK = RetryPolicy(first=0.01, longest=0.02)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class VllmServer:
@@ -39,8 +42,22 @@ class VllmServer:
         self.loaded: list[str] = []
         self.deaf = False
         self.answers: list[web.Response] = []
+        self.faults: list[int | str | None] = []
+        """What befalls the next requests: a status, `drop` and `hang` before they are heard, `lose` of their answer."""
         self.bodies: list[dict[str, Any]] = []
         self.url = ""
+
+    @web.middleware
+    async def faulty(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        fault = self.faults.pop(0) if self.faults else None
+        if isinstance(fault, int):
+            return web.json_response({"error": "not now"}, status=fault)
+        if fault == "hang":
+            await asyncio.sleep(2.5)
+        answer = await handler(request) if fault in (None, "lose") else web.Response()
+        if fault is not None and request.transport is not None:
+            request.transport.close()
+        return answer
 
     async def models(self, request: web.Request) -> web.Response:
         named = [("tiny", None), *((name, "tiny") for name in self.loaded)]
@@ -73,20 +90,26 @@ class VllmServer:
 
     async def load(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if body["lora_name"] in self.loaded:
+            said = f"The lora adapter '{body['lora_name']}' has already been loaded."
+            return web.json_response({"error": {"message": said}}, status=400)
         if not self.deaf:
             await asyncio.to_thread(self.policy.publish, Path(body["lora_path"]))
         self.loaded.append(body["lora_name"])
         return web.Response(text=f"Success: LoRA adapter '{body['lora_name']}' added successfully.")
 
     async def unload(self, request: web.Request) -> web.Response:
-        self.loaded.remove((await request.json())["lora_name"])
+        name = (await request.json())["lora_name"]
+        if name not in self.loaded:
+            return web.json_response({"error": {"message": f"The lora adapter '{name}' cannot be found."}}, status=404)
+        self.loaded.remove(name)
         return web.Response(text="Success")
 
 
 @asynccontextmanager
 async def serving(policy: Policy | None = None) -> AsyncIterator[VllmServer]:
     server = VllmServer(policy)
-    app = web.Application()
+    app = web.Application(middlewares=[server.faulty])
     app.router.add_get("/v1/models", server.models)
     app.router.add_post("/v1/completions", server.completions)
     app.router.add_post("/v1/load_lora_adapter", server.load)
@@ -105,7 +128,7 @@ async def serving(policy: Policy | None = None) -> AsyncIterator[VllmServer]:
 @asynccontextmanager
 async def opened() -> AsyncIterator[tuple[VllmServer, VllmSampler]]:
     async with serving() as server:
-        sampler = VllmSampler(server.url, "tiny", tolerance=1e-3)
+        sampler = VllmSampler(server.url, "tiny", timeout=2.0, tolerance=1e-3, retries=QUICK)
         try:
             yield server, sampler
         finally:
@@ -171,20 +194,52 @@ async def test_the_canary_catches_a_server_that_loaded_nothing(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (web.json_response({"error": "no"}, status=401), "auth"),
-        (web.json_response({"error": "busy"}, status=503), "server"),
-        (web.json_response({"error": "slow down"}, status=429), "rate_limit"),
         (web.json_response({"choices": []}), "malformed"),
         (web.json_response({"choices": [{"text": "hi", "finish_reason": "stop"}]}), "malformed"),
     ],
-    ids=["auth", "server", "rate_limit", "no choice", "no token ids"],
+    ids=["no choice", "no token ids"],
 )
-async def test_what_goes_wrong_has_a_name(answer: web.Response, kind: str) -> None:
+async def test_an_answer_that_says_too_little_is_an_error(answer: web.Response, kind: str) -> None:
     async with opened() as (server, sampler):
         server.answers = [answer]
         with pytest.raises(ModelError) as caught:
             await draw(sampler, n=1)
         assert caught.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "asked"),
+    [(401, "auth", 1), (503, "server", 6), (429, "rate_limit", 6), ("drop", "connection", 6)],
+)
+async def test_what_goes_wrong_for_good_has_a_name(fault: int | str, kind: str, asked: int) -> None:
+    async with opened() as (server, sampler):
+        server.faults = [fault] * 9
+        with pytest.raises(ModelError) as caught:
+            await draw(sampler, n=1)
+        assert (caught.value.kind, len(server.faults)) == (kind, 9 - asked)
+
+
+@pytest.mark.parametrize("fault", [503, 429, "drop", "lose", "hang"])
+async def test_what_passes_is_asked_again_and_answered_as_if_nothing_had_been(fault: int | str) -> None:
+    async with opened() as (server, sampler):
+        expected = await draw(sampler, n=1)
+        server.faults = [fault]
+        assert await draw(sampler, n=1) == expected
+        assert server.faults == []
+
+
+async def test_an_adapter_is_published_once_whatever_happens_to_answers(tmp_path: Path) -> None:
+    """Neither loading nor unloading can be done twice, and the answer to either may be lost after it was done."""
+    policy = tiny_policy()
+    learner = LocalLearner(policy)
+    async with opened() as (server, sampler):
+        await sampler.publish(learner.save_adapter(tmp_path / "0"))
+        learner.forward_backward(rows([(4, [3, 3])]), Loss())
+        learner.optim_step(_adam())
+        server.faults = ["lose", None, None, "lose"]  # of loading and unloading; between them it is loaded and scored
+        assert await sampler.publish(learner.save_adapter(tmp_path / "1")) == 1
+        assert (server.faults, len(server.loaded)) == ([], 1)
+        assert {sample.policy_version for sample in await draw(sampler)} == {1}
 
 
 async def test_a_server_that_is_not_there_and_a_model_that_it_has_not() -> None:
@@ -195,8 +250,8 @@ async def test_a_server_that_is_not_there_and_a_model_that_it_has_not() -> None:
         await stranger.close()
         with pytest.raises(ConfigError, match="temperature"):
             await anext(sampler.sample(PROMPT, 1, Sampling(temperature=0.5)))
-    nobody = VllmSampler("http://127.0.0.1:9", "tiny")
-    with pytest.raises(ModelError, match="can not be reached"):
+    nobody = VllmSampler("http://127.0.0.1:9", "tiny", retries=QUICK)
+    with pytest.raises(SystemicError, match="can not be reached"):
         await draw(nobody, n=1)
     await nobody.close()
 
