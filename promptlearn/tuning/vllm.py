@@ -14,10 +14,11 @@ import json
 import math
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from promptlearn.errors import ConfigError, ModelError, SystemicError
+from promptlearn.errors import ConfigError, ModelError, PromptlearnError, SystemicError
 from promptlearn.models.base import Sampling
 from promptlearn.models.faults import Endpoint, fault_of_exception, fault_of_response
 from promptlearn.models.retries import RetryPolicy, outlived
@@ -44,7 +45,7 @@ _NEUTRAL = {key: value for key, value in NEUTRAL.items() if key != "typical_p"}
 """What a request leaves unsaid the server takes from the model's generation_config.json. It knows no typical_p."""
 
 PATIENCE = 5.0
-"""Seconds for the list of models: whoever needs longer is no vLLM server."""
+"""Seconds for the list of models, since whoever needs longer is no vLLM server, and for the last unloading."""
 
 
 class VllmSampler:
@@ -118,14 +119,22 @@ class VllmSampler:
     async def publish(self, adapter: Adapter) -> int:
         name, before = f"promptlearn-{secrets.token_hex(6)}", self._name
         await self._load(name, str(adapter.path.resolve()))
-        if adapter.canary is not None:
-            check(adapter.canary, await self._scored(name, adapter.canary.token_ids), self._tolerance)
+        try:
+            if adapter.canary is not None:
+                check(adapter.canary, await self._scored(name, adapter.canary.token_ids), self._tolerance)
+        except PromptlearnError:
+            await self._leave(name)
+            raise
         self._name, self._version = name, adapter.version
         if before != self._base:
             await self._unload(before)
         return self._version
 
     async def close(self) -> None:
+        """The server keeps nothing of ours, where it can still be told."""
+        name, self._name = self._name, self._base
+        if name != self._base:
+            await self._leave(name)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -143,6 +152,12 @@ class VllmSampler:
         except ModelError as error:
             if error.kind != "not_found":  # it was there: an attempt whose answer was lost took it away
                 raise
+
+    async def _leave(self, name: str) -> None:
+        """Unload an adapter of a run that is over; whatever ended it counts for more than a server that says no."""
+        with suppress(ModelError, TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._unload(name)
 
     async def _one(self, name: str, version: int, prompt_ids: Sequence[int], index: int, sampling: Sampling) -> Sample:
         body = {

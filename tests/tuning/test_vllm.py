@@ -188,7 +188,20 @@ async def test_the_canary_catches_a_server_that_loaded_nothing(tmp_path: Path) -
         server.deaf = True
         with pytest.raises(TuningError, match="did not reach the sampler"):
             await sampler.publish(adapter)
+        assert server.loaded == []
         assert {sample.policy_version for sample in await draw(sampler)} == {0}
+
+
+async def test_a_sampler_that_is_closed_leaves_no_adapter_behind(tmp_path: Path) -> None:
+    adapter = LocalLearner(tiny_policy()).save_adapter(tmp_path)
+    async with opened() as (server, sampler):
+        await sampler.publish(adapter)
+        await sampler.close()
+        assert server.loaded == []
+        await sampler.publish(adapter)
+        server.faults = [401]  # nor does a server that refuses turn the end of a run into an error
+        await sampler.close()
+        assert len(server.loaded) == 1
 
 
 @pytest.mark.parametrize(
@@ -323,7 +336,7 @@ async def test_a_run_of_the_configuration_draws_from_the_server_and_learns_here(
     drawn = [body for body in server.bodies if "seed" in body]
     assert len(drawn) == 1 + 4 * 18
     assert len({body["model"] for body in drawn}) == len(updates) + (steps[-1].ratio_error is None)
-    assert len(server.loaded) == 1
+    assert server.loaded == []
 
 
 def _adam() -> Any:
