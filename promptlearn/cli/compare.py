@@ -95,7 +95,8 @@ def _show_plan(plan: Plan, line: Callable[[str], None]) -> None:
     line(f"up to {calls} in all{more}")
     line(
         f"smallest difference that shows (80 % power, {len(plan.pairs)} pairs, arms disagree on "
-        f"{plan.discordance:.0%} of the rows): {plan.mde:.3f}"
+        f"{plan.discordance:.0%} of the rows): {'none' if plan.blind else f'{plan.mde:.3f}'}; to be `better` an arm "
+        "also needs an interval over seeds and rows that leaves 0 out"
     )
     for warning in plan.warnings:
         note(f"warning: {warning}", style="yellow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from promptlearn.compare.comparison import Arm, Comparison, Pair
-from promptlearn.compare.plan import LEVEL, POWER
+from promptlearn.compare.plan import LEVEL, POWER, Plan
 from promptlearn.records import Interval
 
 
@@ -24,9 +24,7 @@ def page(comparison: Comparison, figure: str | None = None) -> str:
             [_score_line(arm) for arm in comparison.arms],
         ),
         "## Differences",
-        f"Before anything was spent: with {plan.rows['test']} test rows and {len(plan.pairs)} "
-        f"pair{'s' * (len(plan.pairs) != 1)}, a difference of {plan.mde:.3f} is found with {POWER:.0%} power if two "
-        f"arms disagree on {plan.discordance:.0%} of the rows. Smaller ones may be there, and not show.",
+        _power(plan),
         _table(
             ("arms", "difference (95 % interval)", "by seed", "rows won : lost", "p", "p (Holm)", "better"),
             [_pair_line(pair) for pair in comparison.pairs],
@@ -43,6 +41,19 @@ def page(comparison: Comparison, figure: str | None = None) -> str:
         *([] if not plan.warnings else ["## Warnings", "\n".join(f"* {_plain(text)}" for text in plan.warnings)]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _power(plan: Plan) -> str:
+    """What the plan said of differences."""
+    pairs = f"{len(plan.pairs)} pair{'s' * (len(plan.pairs) != 1)}"
+    found = f"a difference of {plan.mde:.3f} is found"
+    if plan.blind:
+        found = f"no difference is found (that takes {plan.rows_needed} rows)"
+    return (
+        f"Before anything was spent: with {plan.rows['test']} test rows and {pairs}, {found} with {POWER:.0%} power if "
+        f"two arms disagree on {plan.discordance:.0%} of the rows. Smaller ones may be there, and not show; and "
+        "*better* asks for the interval over seeds too."
+    )
 
 
 def _score_line(arm: Arm) -> Iterator[str]:

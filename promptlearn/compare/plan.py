@@ -17,7 +17,7 @@ from promptlearn.config import ArmName
 from promptlearn.errors import ConfigError
 from promptlearn.job import Job, check_job
 from promptlearn.records import Json, Role
-from promptlearn.selection.stats import detectable_difference
+from promptlearn.selection.stats import detectable_difference, rows_to_detect
 from promptlearn.tuning.engines import check_engine
 
 LEVEL = 0.05
@@ -43,7 +43,9 @@ class Plan:
     discordance: float
     mde: float
     """The smallest difference between two arms that is found with 80 % power at the strictest level that Holm's
-    correction asks for."""
+    correction asks for. `better` asks for more: an interval over seeds and rows that leaves 0 out."""
+    rows_needed: int
+    """Test rows from which on there is such a difference at all: none is larger than `discordance`."""
     warnings: tuple[str, ...]
 
     @property
@@ -57,6 +59,7 @@ class Plan:
         _check(lab, job)
         data, trials = job.dataset, max(1, len(settings.learning_rates))
         pairs = len(settings.arms) * (len(settings.arms) - 1) // 2
+        needed = rows_to_detect(settings.discordance, LEVEL / pairs, POWER)
         return cls(
             arms=settings.arms,
             seeds=lab.seeds,
@@ -66,7 +69,8 @@ class Plan:
             samples=settings.samples,
             discordance=settings.discordance,
             mde=detectable_difference(len(data.test), settings.discordance, LEVEL / pairs, POWER),
-            warnings=(*_warnings(lab, job), *job.warnings),
+            rows_needed=needed,
+            warnings=(*_warnings(lab, job, needed), *job.warnings),
         )
 
     def to_json(self) -> dict[str, Json]:
@@ -80,6 +84,11 @@ class Plan:
             "mde_assumes": self.assumes,
             "warnings": list(self.warnings),
         }
+
+    @property
+    def blind(self) -> bool:
+        """Whether the test rows are too few to find any difference."""
+        return self.rows["test"] < self.rows_needed
 
     @property
     def assumes(self) -> dict[str, Json]:
@@ -121,8 +130,14 @@ def reading_room(job: Job) -> int | None:
     return min(caps) // len(job.dataset.test) if caps else None
 
 
-def _warnings(lab: Lab, job: Job) -> Iterator[str]:
-    settings = lab.settings
+def _warnings(lab: Lab, job: Job, rows_needed: int) -> Iterator[str]:
+    settings, rows = lab.settings, len(job.dataset.test)
+    if rows < rows_needed:
+        yield (
+            f"{rows} test rows can show nothing where arms disagree on {settings.discordance:.0%} of them: they differ "
+            f"by {settings.discordance:g} at most then, and the test finds only what is larger; {rows_needed} rows "
+            "would do, or fewer where arms disagree on more (compare.discordance)"
+        )
     if settings.seeds < FEWEST_SEEDS and any(STAGES[arm] for arm in settings.arms):
         yield (
             f"{settings.seeds} seed{'s' * (settings.seeds > 1)}: what one run learned may be luck; "

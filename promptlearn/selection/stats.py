@@ -5,7 +5,7 @@ Pure functions of scores in [0, 1]; knows nothing about prompts. Scores that are
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,11 +110,21 @@ def detectable_difference(n: int, discordance: float, level: float = 0.05, power
     for scores of 0 and 1 the share of rows on which the two disagree (Connor 1987, Biometrics 43:207, without the
     small term that makes it smaller still; Miller 2024, arXiv 2411.00640, section 5).
     """
+    return 1.0 if n < 1 else min(1.0, _reach(level, power) * sqrt(discordance / n))
+
+
+def rows_to_detect(discordance: float, level: float = 0.05, power: float = 0.8) -> int:
+    """The fewest rows on which there is anything to find: arms that disagree on this share of the rows differ by no
+    more than it, and on fewer rows `detectable_difference` is larger.
+    """
+    return ceil(_reach(level, power) ** 2 / discordance)
+
+
+def _reach(level: float, power: float) -> float:
+    """By how many standard errors a difference has to stand off 0."""
     from scipy.special import ndtri
 
-    if n < 1:
-        return 1.0
-    return min(1.0, float(ndtri(1 - level / 2) + ndtri(power)) * sqrt(discordance / n))
+    return float(ndtri(1 - level / 2) + ndtri(power))
 
 
 def is_binary(scores: Sequence[float]) -> bool:

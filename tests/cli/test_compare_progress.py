@@ -46,4 +46,9 @@ def test_a_dry_run_is_the_result_and_stands_on_stdout(
     said = capsys.readouterr()
     assert said.out.startswith("2 arms, 2 seeds, 2 learning runs;")
     assert "smallest difference that shows" in said.out
+    assert "to be `better` an arm also needs an interval over seeds" in said.out
     assert "warning: 2 seeds" in said.err
+    assert execute(["compare", "--dry-run", "--seeds", "3", "--set", "compare.discordance=0.1"]) == 0
+    said = capsys.readouterr()
+    assert "arms disagree on 10% of the rows): none" in said.out
+    assert "43 test rows can show nothing where arms disagree on 10% of them" in " ".join(said.err.split())

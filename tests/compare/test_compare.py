@@ -173,6 +173,18 @@ def test_draws_of_best_of_n_differ_between_samples_and_seeds() -> None:
     assert {call.sampling.temperature for call in model.calls} == {0.7}
 
 
+@pytest.mark.parametrize(("count", "blind"), [(32, True), (52, True), (53, False)])
+def test_a_plan_with_too_few_rows_to_show_anything_says_how_many_do(store: Store, count: int, blind: bool) -> None:
+    """Three pairs; where arms disagree on a fifth of the rows, no difference is larger than that fifth."""
+    some = dataset()
+    rows = replace(some, test=(some.test * 9)[:count])
+    plan = Plan.of(synthetic_lab(store, ("base", "prompt", "best_of_n"), data=rows, seeds=3))
+    assert (plan.discordance, plan.mde > plan.discordance, plan.blind) == (0.2, blind, blind)
+    said = [warning for warning in plan.to_json()["warnings"] if "can show nothing" in warning]
+    assert len(said) == blind
+    assert all(f"{count} test rows" in warning and "53 rows would do" in warning for warning in said)
+
+
 def test_the_plan_says_what_can_be_seen_and_warns_of_few_seeds(store: Store) -> None:
     plan = Plan.of(synthetic_lab(store, ("base", "prompt", "best_of_n"), seeds=1))
     assert plan.pairs == (("base", "prompt"), ("base", "best_of_n"), ("prompt", "best_of_n"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlearn.selection.crossed import crossed_gap, crossed_mean
-from promptlearn.selection.stats import detectable_difference, holm, paired_test
+from promptlearn.selection.stats import detectable_difference, holm, paired_test, rows_to_detect
 
 
 def test_holm_by_hand() -> None:
@@ -30,6 +30,14 @@ def test_the_detectable_difference_is_the_textbook_s() -> None:
     assert detectable_difference(250, 0.2) == pytest.approx(0.0792, abs=1e-4)
     assert detectable_difference(0, 0.2) == 1.0
     assert detectable_difference(250, 0.2, level=0.01) > detectable_difference(250, 0.2)
+
+
+@given(st.floats(0.01, 1), st.floats(0.001, 0.1))
+def test_there_is_something_to_find_from_the_rows_on_that_are_named(discordance: float, level: float) -> None:
+    """Two arms differ by no more than the share of rows on which they disagree."""
+    rows = rows_to_detect(discordance, level)
+    assert detectable_difference(rows, discordance, level) <= discordance + 1e-9
+    assert detectable_difference(rows - 1, discordance, level) >= min(1.0, discordance) - 1e-9
 
 
 def test_the_detectable_difference_is_found_in_four_fifths_of_experiments() -> None:
