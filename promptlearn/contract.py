@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from promptlearn.hidden import find_hidden, name_character
-from promptlearn.records import Demonstration, Example, Message, Prompt, as_text
+from promptlearn.records import Demonstration, Example, Json, Message, Prompt, as_text
 from promptlearn.tokens import estimate_tokens
 from promptlearn.variables import find_variables
 
@@ -68,10 +68,12 @@ def violations(draft: Prompt, parent: Prompt) -> list[str]:
     ]
 
 
-def copies(text: str, examples: Iterable[Example], span_words: int = 12) -> list[str]:
-    """Spans of `text`, as they stand there, that repeat more than `span_words` words in a row of an example's inputs.
+def copies(text: str, examples: Iterable[Example], span_words: int = 12, answers: bool = True) -> list[str]:
+    """Spans of `text`, as they stand there, that repeat more than `span_words` words in a row of an example's inputs or
+    right answer.
 
-    Case and punctuation do not count. Give it learned text and rules; declared demonstrations are copies on purpose.
+    Case and punctuation do not count. `answers` is False where the right answers are labels, which a prompt may list
+    however long they are. Give it learned text and rules; declared demonstrations are copies on purpose.
     """
     size = span_words + 1
     words = list(_WORD.finditer(text))
@@ -82,10 +84,19 @@ def copies(text: str, examples: Iterable[Example], span_words: int = 12) -> list
         return []
     found: set[int] = set()
     for example in examples:
-        for value in example.inputs.values():
-            spoken = [word.casefold() for word in _WORD.findall(as_text(value))]
+        values = [*example.inputs.values(), *([example.expected] if answers else [])]
+        for said in (said for value in values for said in _sayings(value)):
+            spoken = [word.casefold() for word in _WORD.findall(said)]
             found.update(at for run in _runs(spoken, size) for at in places.get(run, ()))
     return [text[words[low].start() : words[high + size - 1].end()] for low, high in _stretches(found)]
+
+
+def _sayings(value: Json) -> Iterator[str]:
+    """A value as it stands in a prompt, and each text within it."""
+    yield as_text(value)
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _sayings(inner)
 
 
 def _frame(draft: Prompt, parent: Prompt) -> Iterator[str]:

@@ -168,6 +168,17 @@ def test_copies_are_spans_of_more_than_twelve_words() -> None:
     assert copies("", [example]) == []
 
 
+def test_a_long_right_answer_is_copied_like_an_input_and_a_label_is_none() -> None:
+    answer = "Refunds of parcels that came late are paid within ten days to the card that was charged"
+    pasted = f"Be kind. {answer.upper()}!"
+    assert copies(pasted, [Example("e1", {"message": "late"}, answer)]) == [answer.upper()]
+    nested = {"steps": [{"say": f"First.\n{answer}"}], "tone": "kind"}
+    assert copies(pasted, [Example("e1", {"message": "late"}, nested)]) == [answer.upper()]
+    assert copies(pasted, [Example("e1", {"thread": [nested]})]) == [answer.upper()]
+    assert copies("Answer with account, billing or refund status.", [Example("e1", {}, "refund status")]) == []
+    assert copies(pasted, [Example("e1", {"message": "late"}, answer)], answers=False) == []
+
+
 @given(st.text())
 def test_the_bound_is_above_the_estimate_where_it_matters(text: str) -> None:
     assert token_bound(text) == len(text.encode())

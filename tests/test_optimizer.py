@@ -13,7 +13,8 @@ import promptlearn
 from promptlearn import Budget, RunResult
 from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
-from promptlearn.records import Message, Prompt, Rule
+from promptlearn.proposing.base import Brief
+from promptlearn.records import Draft, Message, Prompt, Rule
 from promptlearn.report import load_run
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
@@ -157,6 +158,41 @@ def test_a_dollar_cap_without_prices_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="nobody knows the price"):
         learn(tmp_path, task=Priceless(synthetic.answer, identity="priceless"), budget=Budget(usd=1))
+
+
+@pytest.mark.parametrize(("labels", "refused"), [(False, 1), (True, 0)])
+def test_a_right_answer_is_not_pasted_into_a_prompt_but_long_labels_may_be_listed(
+    tmp_path: Path, labels: bool, refused: int
+) -> None:
+    """Invariant 6."""
+
+    class Pasting:
+        name = "pasting"
+
+        async def propose(self, brief: Brief, count: int) -> list[Draft]:
+            return [Draft(brief.parent.with_text(f"{brief.parent.text} Say: {brief.train[0].expected}"), "pastes")]
+
+        async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+            return None
+
+    words = "we are sorry that your order came late and we will send you another one for free"
+    rows = [
+        {"message": f"Ticket {at} is late.", "tag": f"In case {at % 2 if labels else at}, {words}."} for at in range(40)
+    ]
+    result = promptlearn.optimize(
+        synthetic.SEED,
+        rows,
+        task=synthetic.task_model(),
+        inputs=["message"],
+        expected="tag",
+        proposers=[Pasting()],
+        judges=["normalized_match"],
+        store=tmp_path / "store.db",
+        rounds=1,
+        drafts=1,
+    )
+    assert result.candidates.proposed == 1
+    assert result.candidates.rejected_by_contract == refused
 
 
 def test_a_model_that_answers_nothing_stops_the_run_and_scores_nothing(tmp_path: Path) -> None:

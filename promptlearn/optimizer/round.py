@@ -22,6 +22,7 @@ from promptlearn.optimizer.pursuing import Pursuit
 from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
+from promptlearn.proposing.answers import answer_set
 from promptlearn.proposing.base import Brief, Partner, Proposer
 from promptlearn.proposing.merge import MergeProposer
 from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Review, fingerprint
@@ -260,8 +261,9 @@ class Round:
             broken.append(f"the headings of its prompts ({', '.join(parent.parts)}) have to stay, each once")
         own = "\n".join([draft.prompt.text, *(rule.text for rule in draft.prompt.rules)])
         old = "\n".join([parent.text, *(rule.text for rule in parent.rules)])
-        allowed = set(copies(old, train))
-        copied = [span for span in copies(own, train) if span not in allowed]
+        answers = not answer_set(train)
+        allowed = set(copies(old, train, answers=answers))
+        copied = [span for span in copies(own, train, answers=answers) if span not in allowed]
         return broken + [f"copies a training example: “{span}”" for span in copied]
 
     async def _gate(self, candidates: Sequence[Candidate], critique: Critique) -> list[Candidate]:
