@@ -111,8 +111,8 @@ def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], most: int) -> 
     numbers = range(1, len(brief.parent.rules) + 1)
     if unknown := [edit.number for edit in found if edit.action != "add" and edit.number not in numbers]:
         raise ModelError("unparseable", f"there is no rule {unknown[0]}; the rules are numbered 1 to {len(numbers)}")
-    reviews = tuple(review.url or review.id for review in brief.reviews if review.state == "approved")
-    return [replace(edit, sources=(*origin(edit.text, modes), *reviews)) for edit in found]
+    reviews = [review for review in brief.reviews if review.state == "approved"]
+    return [replace(edit, sources=origin(edit.text, modes, reviews)) for edit in found]
 
 
 def _joined(replies: Sequence[Sequence[Edit]]) -> list[Edit]:

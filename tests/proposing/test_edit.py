@@ -49,9 +49,32 @@ async def test_new_and_changed_rules_name_what_they_came_from() -> None:
     brief = replace(ruled(), reviews=(Review("r1", "Say hello.", url="https://forge.example/1", state="approved"),))
     draft = await proposed("<add>Say hello to the customer.</add><change id=2>Give no dates at all.</change>", brief)
     examples = tuple(id_ for mode in brief.modes for id_ in mode.examples)
-    assert draft.prompt.rules[1].sources == ("e2", *examples, "https://forge.example/1")
-    assert draft.prompt.rules[2].sources == (*examples, "https://forge.example/1")
+    assert draft.prompt.rules[1].sources == ("e2", *examples)
+    assert draft.prompt.rules[2].sources == ("https://forge.example/1",)
     assert draft.prompt.rules[1].effect is None
+
+
+async def test_a_review_is_a_source_only_of_the_rules_that_say_what_it_says() -> None:
+    """Invariant 11."""
+    said = ["Never mention prices.", "Use British spelling.", "Sign with the team name.", "Answer with a single word."]
+    reviews = tuple(Review(f"r{at}", body, state="approved", sources=(f"s{at}",)) for at, body in enumerate(said))
+    modes = topic_brief().modes[:1]
+    reply = """<add>Label questions about a parcel as shipping.</add>
+    <add>Sign every answer with the team name.</add>
+    <add>Never mention any prices, and use British spelling.</add>
+    <add>Behave well towards everybody.</add>"""
+    draft = await proposed(reply, replace(topic_brief(), modes=modes, reviews=reviews))
+    parcel, sign, both, vague = (rule.sources for rule in draft.prompt.rules)
+    assert parcel == modes[0].examples
+    assert sign == ("r2", "s2")
+    assert both == ("r0", "s0", "r1", "s1")
+    assert vague == modes[0].examples
+
+
+async def test_where_only_reviews_were_shown_a_rule_that_fits_none_names_them_all() -> None:
+    reviews = tuple(Review(f"r{at}", f"Say {word}.", state="approved") for at, word in enumerate(["hello", "goodbye"]))
+    draft = await proposed("<add>Be kind to everybody.</add>", replace(ruled(), modes=(), reviews=reviews))
+    assert draft.prompt.rules[-1].sources == ("r0", "r1")
 
 
 @pytest.mark.parametrize(
