@@ -16,6 +16,7 @@ from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing.base import Brief
 from promptlearn.records import Draft, Message, Prompt, Rule
 from promptlearn.report import load_run
+from promptlearn.report.earnings import earnings
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
 
@@ -193,6 +194,35 @@ def test_a_right_answer_is_not_pasted_into_a_prompt_but_long_labels_may_be_liste
     )
     assert result.candidates.proposed == 1
     assert result.candidates.rejected_by_contract == refused
+
+
+class Clerk:
+    """Has so many rules in store, about nothing, and counts what it is asked for."""
+
+    def __init__(self, name: str, stock: int) -> None:
+        self.name = name
+        self._stock = stock
+        self.asked: list[int] = []
+
+    async def propose(self, brief: Brief, count: int) -> list[Draft]:
+        self.asked.append(count)
+        rules = [Rule(f"Remark {number} of {self.name}.", ("x",)) for number in range(min(count, self._stock))]
+        return [Draft(replace(brief.parent, rules=(*brief.parent.rules, rule)), rule.text) for rule in rules]
+
+    async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+        return None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_a_proposer_leaves_is_shared_out_among_those_with_something_to_say(tmp_path: Path, order: int) -> None:
+    empty, poor, rich = Clerk("empty", 0), Clerk("poor", 1), Clerk("rich", 9)
+    result = learn(tmp_path, proposers=[empty, poor, rich][::order], rounds=1, drafts=6)
+    assert result.candidates.proposed == 6
+    assert len(empty.asked) == 1
+    assert rich.asked[-1] == 5
+    with open_store(tmp_path / "store.db") as store:
+        made = {one.proposer: one.drafts for one in earnings(load_run(store).events)}
+    assert made == {"empty": 0, "poor": 1, "rich": 5}
 
 
 def test_a_model_that_answers_nothing_stops_the_run_and_scores_nothing(tmp_path: Path) -> None:

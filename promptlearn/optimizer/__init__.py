@@ -182,6 +182,7 @@ class Optimizer:
             self._evaluator, self._ledger, self._allowance, number, view.knows, outcome, view.incumbent.digest
         )
         round = Round(number, self._problem, view, reader, outcome)
+        self.search.credit.book(round.share)  # before the next round begins, which shares out what this one leaves
         return Flight(round, asyncio.create_task(self._fly(round), name=f"round {number + 1}"))
 
     async def _fly(self, round: Round) -> BudgetSpent | None:

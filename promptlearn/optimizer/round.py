@@ -80,6 +80,9 @@ class Round:
         self._settings = problem.settings
         self._reader = reader
         self._parent = self._choose_parent()
+        self._partners = self._find_partners()
+        self._idle = () if self._partners else (MergeProposer.name,)
+        self.share = view.credit.share(self._settings.drafts, number, self._idle)
         self._focus: Focus | None = None
         self._ties: dict[str, float] = {}
         """Of equal candidates the one is preferred of which this is smaller."""
@@ -153,33 +156,44 @@ class Round:
         )
 
     async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
-        """Drafts from every proposer that has a share in this round; what one leaves of it goes to the next."""
-        drafts: list[tuple[str, Brief, Draft]] = []
-        left = 0
-        partners = self._partners()
-        idle = () if partners else (MergeProposer.name,)
+        """Drafts from every proposer that has a share in this round. What one leaves of it is shared out again by
+        credit: among those that are not asked yet, who come in the order of their shares, then among all that had
+        something to say to the last, who are asked for more.
+        """
         await self._choose_focus(critique)
-        for name, share in self.view.credit.share(self._settings.drafts, self.number, idle).items():
-            count = share + left
-            if not count:
-                continue
-            brief = self._brief(critique, partners, f"{name}/{self.number}")
-            focus = None if name == MergeProposer.name else self._focus
-            brief = brief if focus is None else focus.brief(brief)
-            self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
-            try:
-                with self._reader.proposing():
-                    found = await self._problem.proposers[name].propose(brief, count)
-            except SystemicError:
-                raise
-            except ModelError as error:
-                await self._event("proposer_failed", proposer=name, message=str(error))
-                found = []
-            self.outcome.drafted[name] = share
-            left = count - len(found)
-            found = found if focus is None else [focus.widened(draft) for draft in found]
-            drafts += [(name, brief, draft) for draft in found]
-        return drafts
+        made: dict[str, dict[str, Draft]] = {name: {} for name in self.share.drafts}
+        briefs = {name: self._brief(critique, name) for name in made}
+        wanted = {name: count for name, count in self.share.drafts.items() if count}
+        silent = {*self._idle}
+        self.view.credit.book(self.share)
+        while wanted:
+            name = min(wanted, key=lambda name: wanted[name])
+            before, count = len(made[name]), wanted.pop(name)
+            made[name] |= await self._drafts(name, briefs[name], before + count)
+            left = before + count - len(made[name])
+            self.outcome.drafted[name] = before + count, len(made[name])
+            if left > 0:
+                silent.add(name)
+                others = {other for other in made if other not in wanted} if wanted else silent
+                for other, more in self.view.credit.share(left, self.number, silent | others).drafts.items():
+                    if more:
+                        wanted[other] = wanted.get(other, 0) + more
+        return [(name, briefs[name], draft) for name, drafts in made.items() for draft in drafts.values()]
+
+    async def _drafts(self, name: str, brief: Brief, count: int) -> dict[str, Draft]:
+        """What a proposer makes of a brief, by digest; nothing where its model fails."""
+        focus = None if name == MergeProposer.name else self._focus
+        self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
+        try:
+            with self._reader.proposing():
+                found = await self._problem.proposers[name].propose(brief, count)
+        except SystemicError:
+            raise
+        except ModelError as error:
+            await self._event("proposer_failed", proposer=name, message=str(error))
+            found = []
+        found = found if focus is None else [focus.widened(draft) for draft in found]
+        return {draft.prompt.digest: draft for draft in found}
 
     async def _choose_focus(self, critique: Critique) -> None:
         """Of a program with several prompts, choose the one that this round changes."""
@@ -189,16 +203,17 @@ class Round:
         if self._focus is not None:
             await self._event("focus", prompt=self._focus.part, blame=dict(self._focus.blame))
 
-    def _partners(self) -> tuple[Partner, ...]:
+    def _find_partners(self) -> tuple[Partner, ...]:
         if MergeProposer.name not in self._problem.proposers:
             return ()
         return tuple(islice(partners_of(self.view, self._parent), self._settings.drafts))
 
-    def _brief(self, critique: Critique, partners: tuple[Partner, ...], purpose: str) -> Brief:
-        digest = self._parent.digest
+    def _brief(self, critique: Critique, name: str) -> Brief:
+        """For one proposer; of a program with several prompts about the one in focus, but for a merge."""
+        digest, purpose = self._parent.digest, f"{name}/{self.number}"
         learned = self.view.learned | self.outcome.learned
         known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
-        return Brief(
+        brief = Brief(
             parent=self._parent.prompt,
             modes=critique.modes,
             groups=critique.mistakes.groups if len(critique.mistakes.groups) > 1 else (),
@@ -210,10 +225,11 @@ class Round:
                 if score is not None and score < 1 and example in learned  # rows of extra time stay unseen
             ),
             reviews=self._problem.reviews,
-            partners=partners,
+            partners=self._partners,
             wish="" if self._problem.pursuit is None else self._problem.pursuit.wish(),
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
         )
+        return brief if self._focus is None or name == MergeProposer.name else self._focus.brief(brief)
 
     async def _within_contract(self, drafts: Sequence[tuple[str, Brief, Draft]]) -> list[Candidate]:
         """Candidates that keep the contract, after one repair at most (invariant 6)."""

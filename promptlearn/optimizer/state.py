@@ -53,8 +53,8 @@ class Outcome:
     decisions: list[Decision] = field(default_factory=list)
     winner: Candidate | None = None
     """Better than the incumbent that the round knew."""
-    drafted: dict[str, int] = field(default_factory=dict)
-    """Proposer → drafts that it was asked for."""
+    drafted: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Proposer → drafts that it was asked for, and that it made."""
     read: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     """Scores of the rows that decisions read, as in `Scores`."""
     costs: dict[tuple[Split, Key], Spending] = field(default_factory=dict)
@@ -120,8 +120,8 @@ class Search:
         self.tally.raced += len(raced)
         self.tally.rejected_by_contract += sum(decision.stage == "contract" for decision in decisions)
         self.tally.gated_out += sum(decision.stage == "gate" for decision in decisions)
-        for name, count in outcome.drafted.items():
-            self.credit.drafted(name, count)
+        for name, (asked, made) in outcome.drafted.items():
+            self.credit.drafted(name, asked, made)
         for candidate in fresh:
             gain = _gain(candidate, decisions) if outcome.gains is None else outcome.gains.get(candidate.digest, 0.0)
             self.credit.earned(candidate.proposer, gain, *_price(candidate, outcome))

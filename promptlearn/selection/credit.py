@@ -3,13 +3,15 @@
 Pure bookkeeping; knows nothing about what proposers do.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
 
 from promptlearn.records import Json
 
 FLOOR = 0.1
-"""Share of the drafts that is spread evenly, so that no proposer is ever given up."""
+"""Share of the drafts that is spread evenly, so that no proposer is ever given up: of n proposers each has a draft at
+least every ⌈n / FLOOR⌉ drafts."""
 
 
 PRIOR_GAIN, PRIOR_CALLS = 0.1, 20
@@ -20,7 +22,10 @@ PRIOR_GAIN, PRIOR_CALLS = 0.1, 20
 class Account:
     """One proposer's record."""
 
+    asked: int = 0
+    """Drafts that it was asked for."""
     drafts: int = 0
+    """Drafts that it made."""
     candidates: int = 0
     """Drafts that nobody had tried before."""
     gain: float = 0.0
@@ -29,14 +34,36 @@ class Account:
     """Spent on proposing, gating and racing its candidates, of all models."""
     usd: float | None = 0.0
     """What these cost; None where a price is unknown."""
+    owed: float = 0.0
+    """Parts of a draft that shares so far have left it short of; negative where they gave it more."""
+    waited: int = 0
+    """Drafts that were shared out since it last had one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How the drafts of a round are shared out."""
+
+    drafts: Mapping[str, int]
+    parts: Mapping[str, float]
+    """What each proposer has earned of them, before it is rounded."""
 
 
 class Credit:
     def __init__(self, proposers: Sequence[str]) -> None:
         self.accounts = {name: Account() for name in proposers}
 
-    def drafted(self, name: str, count: int) -> None:
-        self.accounts[name].drafts += count
+    def drafted(self, name: str, asked: int, made: int) -> None:
+        self.accounts[name].asked += asked
+        self.accounts[name].drafts += made
+
+    def book(self, share: Share) -> None:
+        """Share these drafts out: what rounding took or gave counts in the next share."""
+        count = sum(share.drafts.values())
+        for name, drafts in share.drafts.items():
+            account = self.accounts[name]
+            account.owed += share.parts[name] - drafts
+            account.waited = 0 if drafts else account.waited + count
 
     def earned(self, name: str, gain: float, calls: int, usd: float | None = None) -> None:
         """Take down what one candidate brought, and what it cost."""
@@ -69,25 +96,48 @@ class Credit:
     def table(self) -> Json:
         """The accounts with their rates, as JSON."""
         rates, unit = self.rates(), "100 calls" if self.usd_per_call is None else "dollar"
-        rows = [{"proposer": name, **asdict(account), "rate": rates[name]} for name, account in self.accounts.items()]
+        rows = [
+            {
+                "proposer": name,
+                "drafts": account.drafts,
+                "candidates": account.candidates,
+                "gain": account.gain,
+                "calls": account.calls,
+                "usd": account.usd,
+                "rate": rates[name],
+            }
+            for name, account in self.accounts.items()
+        ]
         return {"per": unit, "proposers": rows}
 
-    def share(self, count: int, turn: int, idle: Collection[str] = ()) -> dict[str, int]:
-        """Drafts per proposer for the next round, `count` in all; those that are `idle` have nothing to say.
+    def share(self, count: int, turn: int, idle: Collection[str] = ()) -> Share:
+        """Drafts per proposer for the next round, `count` in all; those that are `idle` have nothing to say. Whoever
+        acts on it books it.
 
-        Parts follow `rates` (a proposer that was never tried counts as the best one) above the floor; what is left over
-        goes to the largest remainders, ties to the one whose turn it is.
+        Parts follow `rates` (a proposer that was never asked counts as the best one) above the floor. Who has waited
+        long comes first; every other draft goes to whom most is owed, ties to the one whose turn it is.
         """
         names = [name for name in self.accounts if name not in idle]
         if not names:
-            return {}
+            return Share({}, {})
+        turn %= len(names)
+        in_turn = [*names[turn:], *names[:turn]]
+        parts = self._parts(names, count)
+        drafts = dict.fromkeys(names, 0)
+        longest = ceil(len(self.accounts) / FLOOR) - len(self.accounts)  # all may be due at once
+        due = [name for name in in_turn if self.accounts[name].waited + count > longest]
+        for name in sorted(due, key=lambda name: -self.accounts[name].waited)[:count]:
+            drafts[name] = 1
+        for _ in range(count - sum(drafts.values())):
+            drafts[max(in_turn, key=lambda name: self.accounts[name].owed + parts[name] - drafts[name])] += 1
+        return Share(drafts, parts)
+
+    def _parts(self, names: Sequence[str], count: int) -> dict[str, float]:
         rates = self.rates()
         best = max(rates[name] for name in names)
-        weights = [rates[name] if self.accounts[name].drafts else best for name in names]
+        weights = [rates[name] if self.accounts[name].asked else best for name in names]
         total = sum(weights)
-        exact = [count * (FLOOR / len(names) + (1 - FLOOR) * weight / total) for weight in weights]
-        shares = [int(part) for part in exact]
-        order = sorted(range(len(names)), key=lambda i: (shares[i] - exact[i], (i - turn) % len(names)))
-        for index in order[: count - sum(shares)]:
-            shares[index] += 1
-        return dict(zip(names, shares, strict=True))
+        return {
+            name: count * (FLOOR / len(names) + (1 - FLOOR) * weight / total)
+            for name, weight in zip(names, weights, strict=True)
+        }

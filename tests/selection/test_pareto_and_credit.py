@@ -1,8 +1,12 @@
 """Whom to learn from next, and who may propose."""
 
 from collections import Counter
+from math import ceil
 
-from promptlearn.selection.credit import Credit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptlearn.selection.credit import FLOOR, Credit
 from promptlearn.selection.pareto import Complement, choose_parent, complements, front
 
 
@@ -42,29 +46,66 @@ def test_a_promising_prompt_on_few_rows_is_preferred_to_one_on_many_rows_that_is
 
 
 def test_every_proposer_is_tried_first() -> None:
-    assert Credit(["rewrite", "edit", "rules", "demos"]).share(4, 0) == {
+    assert Credit(["rewrite", "edit", "rules", "demos"]).share(4, 0).drafts == {
         "rewrite": 1,
         "edit": 1,
         "rules": 1,
         "demos": 1,
     }
-    assert Credit(["rules", "demos"]).share(4, 0) == {"rules": 2, "demos": 2}
+    assert Credit(["rules", "demos"]).share(4, 0).drafts == {"rules": 2, "demos": 2}
 
 
 def test_drafts_follow_what_was_earned_and_nobody_is_given_up() -> None:
     credit = Credit(["rules", "demos"])
     for name, gain in (("rules", 0.0), ("demos", 0.7)):
-        credit.drafted(name, 2)
+        credit.drafted(name, 2, 2)
         credit.earned(name, gain, calls=40)
-    assert credit.share(4, 1)["demos"] > credit.share(4, 1)["rules"]
-    assert sum(credit.share(40, 1).values()) == 40
-    assert credit.share(40, 1)["rules"] >= 2
+    assert credit.share(4, 1).drafts["demos"] > credit.share(4, 1).drafts["rules"]
+    assert sum(credit.share(40, 1).drafts.values()) == 40
+    assert credit.share(40, 1).drafts["rules"] >= 2
+
+
+@given(
+    st.integers(1, 6),
+    st.lists(st.tuples(st.integers(1, 5), st.integers(0, 5), st.floats(0, 1)), min_size=60, max_size=120),
+)
+def test_each_proposer_has_a_draft_at_least_as_often_as_the_floor_says(
+    proposers: int, rounds: list[tuple[int, int, float]]
+) -> None:
+    credit = Credit([f"p{number}" for number in range(proposers)])
+    waited, surplus = dict.fromkeys(credit.accounts, 0), dict.fromkeys(credit.accounts, 0.0)
+    for turn, (count, winner, gain) in enumerate(rounds):
+        share = credit.share(count, turn)
+        credit.book(share)
+        assert sum(share.drafts.values()) == count
+        for name, drafts in share.drafts.items():
+            waited[name] = 0 if drafts else waited[name] + count
+            surplus[name] += drafts - share.parts[name]
+            credit.drafted(name, drafts, drafts)
+            credit.earned(name, gain if name == f"p{winner}" else 0.0, 40 * drafts)
+        assert max(waited.values()) < ceil(proposers / FLOOR)
+        assert max(map(abs, surplus.values())) <= proposers  # what rounding took is given back
+
+
+def test_who_is_far_behind_still_gets_its_part_of_few_drafts() -> None:
+    credit = Credit(["rewrite", "edit", "rules", "demos", "merge"])
+    for name in credit.accounts:
+        credit.drafted(name, 1, 1)
+        credit.earned(name, 1.0 if name == "edit" else 0.0, 200)
+    got: Counter[str] = Counter()
+    for turn in range(100):
+        share = credit.share(4, turn)
+        credit.book(share)
+        got.update(share.drafts)
+        credit.earned("edit", 0.5 * share.drafts["edit"], 40 * share.drafts["edit"])
+    assert all(got[name] >= 400 * FLOOR / 5 for name in credit.accounts)
+    assert got["edit"] > 300
 
 
 def test_where_prices_are_known_a_dollar_counts_and_not_a_call() -> None:
     credit = Credit(["rewrite", "rules"])
-    credit.drafted("rewrite", 1)
-    credit.drafted("rules", 1)
+    credit.drafted("rewrite", 1, 1)
+    credit.drafted("rules", 1, 1)
     credit.earned("rewrite", 0.5, calls=40, usd=0.40)
     credit.earned("rules", 0.5, calls=40, usd=0.04)
     table = credit.table()
@@ -76,8 +117,8 @@ def test_where_prices_are_known_a_dollar_counts_and_not_a_call() -> None:
 
 
 def test_who_has_nothing_to_say_leaves_its_part_to_the_others() -> None:
-    assert Credit(["rules", "demos", "merge"]).share(4, 0, idle=["merge"]) == {"rules": 2, "demos": 2}
-    assert Credit(["merge"]).share(4, 0, idle=["merge"]) == {}
+    assert Credit(["rules", "demos", "merge"]).share(4, 0, idle=["merge"]).drafts == {"rules": 2, "demos": 2}
+    assert Credit(["merge"]).share(4, 0, idle=["merge"]).drafts == {}
 
 
 def test_a_prompt_that_wins_other_rows_complements_more_than_one_that_is_a_little_better_everywhere() -> None:
