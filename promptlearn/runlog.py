@@ -47,6 +47,12 @@ class RunLog:
         await self.store.add_decision(self.run, self._decisions, decision)
         self._decisions += 1
 
+    async def settle(self) -> None:
+        """The search is over: forget what an earlier stretch, which a smaller budget ended, came to and this one did
+        not.
+        """
+        await self.store.keep_search(self.run, [*self._candidates], self._decisions)
+
     async def event(self, kind: str, **body: Json) -> None:
         """Store an event and show it."""
         await self.store.add_event(self.run, kind, body)

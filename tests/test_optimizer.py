@@ -11,11 +11,12 @@ import synthetic
 
 import promptlearn
 from promptlearn import Budget, RunResult
+from promptlearn.dataset import load_dataset
 from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing.base import Brief
 from promptlearn.records import Draft, Message, Prompt, Rule
-from promptlearn.report import load_run
+from promptlearn.report import load_run, overview
 from promptlearn.report.earnings import earnings
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
@@ -85,6 +86,31 @@ def test_what_was_there_before_is_measured_too_and_stays(tmp_path: Path) -> None
     assert any("was there before and stays" in reason for reason in said)
 
 
+@pytest.mark.parametrize("cap", [290, 400, 600])
+def test_after_a_budget_stop_as_many_parts_are_measured_as_fit_and_the_rest_is_named(tmp_path: Path, cap: int) -> None:
+    """Invariants 1 and 11."""
+    model = synthetic.task_model()
+    own = tuple(Rule(f"Be kind to customer {number}.") for number in range(9))
+    start = replace(Prompt.of(synthetic.SEED), rules=own)
+    result = learn(tmp_path, prompt=start, task=model, budget=Budget(task_calls=cap), rounds=2, concurrency=64)
+    assert result.decision == "improved"
+    assert len(model.calls) <= cap
+    parts = (*result.prompt.rules, *result.prompt.demonstrations)
+    effects = [part.effect for part in parts]
+    bare = effects.count(None)
+    assert bare < len(parts)
+    assert all(rule.effect for rule in result.prompt.rules if rule.sources)  # what was learned comes first
+    [warning] = [text for text in result.warnings if "parts were not measured" in text]
+    measured = f"{bare} of {len(parts)} parts were not measured" if bare else "not measured to the end"
+    assert measured in warning
+    assert f"budget.task_calls = {cap}" in warning
+    with open_store(tmp_path / "store.db") as store:
+        seen = [one for one in store.reader.decisions(result.run_id) if one.stage == "prune"]
+        assert overview(store, result.run_id).warnings == result.warnings
+    rows = len(load_dataset(synthetic.rows(), inputs=["message"], expected="tag").validation)
+    assert all(one.pairs == rows for one in seen if one.outcome == "accepted")  # what goes was measured to the end
+
+
 def test_a_task_that_no_prompt_helps_keeps_the_baseline(tmp_path: Path) -> None:
     """Invariant 7: no proof, no change."""
     stubborn = ScriptedModel(lambda messages: "shipping", identity="stubborn")
@@ -94,7 +120,11 @@ def test_a_task_that_no_prompt_helps_keeps_the_baseline(tmp_path: Path) -> None:
     assert result.best_digest == result.baseline_digest
 
 
-@pytest.mark.parametrize("changes", [{}, {"budget": Budget(task_calls=600)}, {"pipeline_depth": 1}], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"budget": Budget(task_calls=600)}, {"budget": Budget(task_calls=300)}, {"pipeline_depth": 1}],
+    ids=str,
+)
 def test_decisions_do_not_depend_on_concurrency_or_latency(tmp_path: Path, changes: dict[str, Any]) -> None:
     """Invariant 8, also where a budget ends the search."""
     outcomes = []
@@ -149,6 +179,37 @@ def test_a_stopped_run_goes_on_with_a_larger_budget_and_reaches_the_same_end(tmp
     rest = learn(tmp_path / "parts", task=model)
     assert outcome(rest) == outcome(whole)
     assert rest.usage["task"].cached_calls >= stopped
+
+
+def test_what_pruning_decided_at_a_smaller_budgets_end_is_forgotten_when_the_run_goes_on(tmp_path: Path) -> None:
+    """Invariant 3."""
+    splits = ["test"] * 4 + ["train"] * 60 + ["validation"] * 60  # too few for a proof, so that the run can go on
+    rows = [row | {"split": split} for row, split in zip(synthetic.rows(124), splits, strict=True)]
+    data = load_dataset(rows, inputs=["message"], expected="tag", split={"column": "split"})
+
+    def outcome_of(name: str, caps: Sequence[int]) -> list[Any]:
+        found: list[Any] = []
+        for cap in caps:
+            result = promptlearn.optimize(
+                synthetic.SEED,
+                data,
+                task=synthetic.task_model(),
+                reviews=synthetic.house_rules(),
+                proposers=["rules", "demos"],
+                store=tmp_path / name,
+                budget=Budget(task_calls=cap),
+                drafts=1,
+            )
+            with open_store(tmp_path / name) as store:
+                decisions = store.reader.decisions(result.run_id)
+                found += [result.run_id, decisions, [one.digest for one in load_run(store).candidates]]
+        return found
+
+    whole = outcome_of("whole.db", [1000])
+    run, small, _, same, decisions, candidates = outcome_of("parts.db", [200, 1000])
+    assert run == same
+    assert any(one.stage == "prune" for one in small)
+    assert [decisions, candidates] == whole[1:]
 
 
 def test_a_dollar_cap_without_prices_is_refused(tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ class SearchConfig(Section):
     guard: bool = True
     """Keep the prompt in charge where a winner loses what approved reviews have taught it."""
     prune: bool = True
-    """At the end, leave out each rule and demonstration in turn and keep what is worth its tokens."""
+    """At the end, leave out each rule and demonstration in turn and keep what is worth its tokens. Where the budget
+    ends the search, pruning takes what is left above the reserve for the test split, and the run says how much
+    was not measured.
+    """
     max_error_share: float = Field(0.2, ge=0, le=1)
     """The run stops when more than this share of its examples fail."""
     feedback_tokens: int = Field(2000, gt=0)

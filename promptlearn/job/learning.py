@@ -103,6 +103,8 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     allowance = Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again)
     bench.steering.on_raise(allowance.widen)
     search, standings = await _look(bench, allowance)
+    warnings += tuple(search.warnings)
+    await log.settle()
     ledger.release()
     # A run that goes on with a larger budget and another challenger reads the test split a second time, and says so.
     times = 0

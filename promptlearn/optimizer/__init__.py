@@ -106,8 +106,7 @@ class Optimizer:
         except BaseException as error:
             await self._land(cancelled=not isinstance(error, Exception))
             raise
-        if self.search.stop_reason != "budget":
-            await self._prune()
+        await self._prune()
         await self._choose()
         await self._measure_guards()
         return self.search
@@ -332,13 +331,14 @@ class Optimizer:
         if not self._settings.prune:
             return
         number, outcome = self._begun, Outcome()
+        self._allowance.share(0)  # no round is in flight that would read the incumbent's rows
         self._allowance.open(number, 0, 0)
         reader = self._reader(number, outcome)
         pruner = Pruner(self.search.incumbent, self._problem.dataset.validation, reader, self._log, self._guarding)
-        try:
-            await pruner.prune()
-        except BudgetSpent as spent:  # what was pruned before counts
-            await self._log.event("budget", message=str(spent))
+        await pruner.prune()
+        if pruner.shortfall:
+            self.search.warnings.append(pruner.shortfall)
+            await self._log.event("budget", message=pruner.shortfall)
         self._allowance.close(number, self.search.spending(outcome))
         self.search.read(outcome)
         self.search.incumbent = pruner.candidate

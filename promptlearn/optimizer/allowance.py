@@ -177,6 +177,14 @@ class Allowance:
                 raise BudgetSpent(self._message(rows, max(0, left), grant.used))
         grant.resting = False
 
+    def room(self, number: int) -> float:
+        """Rows that fit a round which is alone in flight; inf where nothing bounds them."""
+        return self._left(self._open[number].used, 0, 0)
+
+    def shortage(self, number: int, rows: int) -> str:
+        """Why so many rows do not fit that round, in words."""
+        return self._message(rows, max(0, self.room(number)), self._open[number].used)
+
     def use(self, number: int, spending: Spending) -> None:
         """Count what a round has read."""
         self._open[number].used += spending

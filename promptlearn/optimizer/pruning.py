@@ -6,9 +6,10 @@ Knows how to measure a part by leaving it out on validation rows; knows nothing 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from promptlearn.contract import violations
+from promptlearn.errors import BudgetSpent
 from promptlearn.optimizer.guarding import Guarding
 from promptlearn.optimizer.reading import Reader
 from promptlearn.proposing.prune import Drop, drops
@@ -25,13 +26,29 @@ GROUP = 8
 """Parts that are measured side by side."""
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A part, and what the prompt without it did."""
+
+    drop: Drop
+    test: PairedTest
+    """Prompt with the part minus prompt without it."""
+    settled: bool
+    """Whether it ran on all rows, or as far as the part has plainly shown its worth."""
+
+    @property
+    def idle(self) -> bool:
+        return self.settled and _learned(self.drop.what) and self.test.n > 0 and self.test.difference <= 0
+
+
 class Pruner:
     """Measures the learned parts, last learned first, each against all that is left so far.
 
     A part whose absence costs nothing on the validation rows goes (among equals the shorter wins). A part that is
     plainly worth keeping is measured no further; stopping there by evidence, not by the first lucky block, keeps its
     measured worth honest. Parts that were there before are measured last and stay; those that the contract needs are
-    left alone.
+    left alone. Where the budget holds fewer rows, as many parts are measured as fit, and none goes that could not be
+    measured to the end.
     """
 
     candidate: Candidate
@@ -45,60 +62,104 @@ class Pruner:
         self._reader = reader
         self._log = log
         self._guarding = guarding
+        self._spent = False
+        self._why = ""
+        """What keeps parts from being measured."""
+        self._measured = self._unsettled = self._unmeasured = 0
+        """Parts: measured at all, of these not to the end, and not at all."""
 
     async def prune(self) -> None:
-        """Measure every part. Raises BudgetSpent; `candidate` holds what was settled before."""
+        """Measure every part that the budget holds."""
         parts = [drop.what for drop in drops(self.candidate.prompt)][::-1]
         parts.sort(key=lambda part: not _learned(part))
-        while parts:
-            group, parts = parts[:GROUP], parts[GROUP:]
-            parts = await self._settle_group([drop for drop in map(self._drop, group) if drop is not None]) + parts
+        while parts and not self._spent:
+            group = [drop for drop in map(self._drop, parts[:GROUP]) if drop is not None]
+            measured = await self._measure(self.candidate.prompt, group)
+            if group and not measured:
+                break
+            left = [drop.what for drop in group[len(measured) :]]
+            parts = await self._settle_group(measured) + left + parts[GROUP:]
+        self._unmeasured = sum(self._drop(part) is not None for part in parts)
 
-    async def _settle_group(self, group: Sequence[Drop]) -> list[Rule | Demonstration]:
+    @property
+    def shortfall(self) -> str:
+        """What could not be measured, and why, in one line; empty where everything was."""
+        if not self._why or not self._unsettled + self._unmeasured:
+            return ""
+        parts = self._measured + self._unmeasured
+        if not self._unmeasured:
+            return f"{self._unsettled} of {parts} parts were not measured to the end: {self._why}"
+        further = f", and {self._unsettled} not to the end" if self._unsettled else ""
+        return f"{self._unmeasured} of {parts} parts were not measured{further}: {self._why}"
+
+    async def _settle_group(self, group: Sequence[Measured]) -> list[Rule | Demonstration]:
         """Keep what is worth it and leave out the first part that is not; the other such parts have to be measured
         again without it, because one may do what the other did.
         """
-        tests = await self._without(self.candidate.prompt, group)
-        idle = [drop for drop, test in zip(group, tests, strict=True) if _goes(drop, test)]
-        for drop, test in zip(group, tests, strict=True):
-            if drop not in idle:
-                await self._settle(drop, test)
+        idle = [one for one in group if one.idle]
+        for one in group:
+            if not one.idle:
+                await self._settle(one)
         if idle:
-            test = tests[group.index(idle[0])]
-            now = self._drop(idle[0].what)  # the same part, left out of what has got its effects by now
-            await self._settle(now or idle[0], test)
-        return [drop.what for drop in idle[1:]]
+            now = self._drop(idle[0].drop.what)  # the same part, left out of what has got its effects by now
+            await self._settle(replace(idle[0], drop=now or idle[0].drop))
+        return [one.drop.what for one in idle[1:]]
 
     def _drop(self, part: Rule | Demonstration) -> Drop | None:
         """What is left so far without this part; None where the contract needs it."""
         drop = next(drop for drop in drops(self.candidate.prompt) if _same(drop.what, part))
         return None if violations(drop.prompt, self.candidate.prompt) else drop
 
-    async def _without(self, prompt: Prompt, group: Sequence[Drop]) -> list[PairedTest]:
-        """Prompt with each part minus prompt without it, on rows up to where the part has shown its worth."""
+    async def _measure(self, prompt: Prompt, group: Sequence[Drop]) -> list[Measured]:
+        """The first of these parts, as many as the budget holds, on rows up to where each has shown its worth."""
         pairs: list[list[tuple[float, float]]] = [[] for _ in group]
         evidence = [Evidence() for _ in group]
-        start = 0
+        ends = [0] * len(group)
+        running, start = [*range(len(group))], 0
         while start < len(self._validation):
-            running = [index for index, one in enumerate(evidence) if one.value < PLAIN]
+            block = self._validation[start : next_look(start)]
+            running = self._fitting(prompt, group, [at for at in running if evidence[at].value < PLAIN], block)
             if not running:
                 break
-            block, start = self._validation[start : next_look(start)], next_look(start)
-            prompts = [prompt, *(group[index].prompt for index in running)]
-            kept, *without = await self._reader.rows(prompts, block, "validation")
-            for index, dropped in zip(running, without, strict=True):
+            prompts = [prompt, *(group[at].prompt for at in running)]
+            try:
+                kept, *without = await self._reader.rows(prompts, block, "validation")
+            except BudgetSpent as spent:
+                self._spent, self._why = True, str(spent)
+                break
+            start = next_look(start)
+            for at, dropped in zip(running, without, strict=True):
+                ends[at] = start
                 for with_it, without_it in zip(kept, dropped, strict=True):
                     if with_it.score is not None and without_it.score is not None:
-                        pairs[index].append((with_it.score, without_it.score))
-                        evidence[index].add(with_it.score - without_it.score)
-        return [paired_test([old for old, _ in one], [new for _, new in one]) for one in pairs]
+                        pairs[at].append((with_it.score, without_it.score))
+                        evidence[at].add(with_it.score - without_it.score)
+        tests = [paired_test([old for old, _ in one], [new for _, new in one]) for one in pairs]
+        return [
+            Measured(drop, test, end >= len(self._validation) or shown.value >= PLAIN)
+            for drop, test, end, shown in zip(group, tests, ends, evidence, strict=True)
+            if end
+        ]
 
-    async def _settle(self, drop: Drop, test: PairedTest) -> None:
-        current = self.candidate
+    def _fitting(
+        self, prompt: Prompt, group: Sequence[Drop], running: Sequence[int], block: Sequence[Example]
+    ) -> list[int]:
+        """The first of these parts, as many as the budget holds on these rows."""
+        for count in range(len(running), 0, -1):
+            prompts = [prompt, *(group[at].prompt for at in running[:count])]
+            rows = self._reader.unread(prompts, block, "validation")
+            if self._reader.fits(rows):
+                return [*running[:count]]
+            self._why = self._reader.shortage(rows)
+        return []
+
+    async def _settle(self, one: Measured) -> None:
+        current, drop, test = self.candidate, one.drop, one.test
+        self._measured += 1
+        self._unsettled += not one.settled
         effect = Effect(test.difference, test.ci95, test.n)
-        goes = _goes(drop, test)
-        lost = await self._guarding.lost(current.prompt, drop.prompt, self._reader) if goes else ""
-        goes = goes and not lost
+        lost = await self._lost(drop) if one.idle else ""
+        goes = one.idle and not lost
         what = "rule" if isinstance(drop.what, Rule) else "demonstration"
         shorter = Candidate(drop.prompt, (current.digest,), "prune", f"without a {what}: {_shown(drop.what)}")
         decision = Decision(
@@ -106,7 +167,7 @@ class Pruner:
             incumbent=current.digest,
             stage="prune",
             outcome="accepted" if goes else "rejected",
-            reason=lost or f"the {what} {_worth(drop, test)} on {test.n} rows",
+            reason=lost or f"the {what} {_worth(one)} on {test.n} rows",
             pairs=test.n,
             difference=-test.difference,
             p_value=test.p_value,
@@ -119,14 +180,19 @@ class Pruner:
             await self._log.candidate(kept)  # the same prompt, now with what this part is worth
         self.candidate = shorter if goes else kept
 
+    async def _lost(self, drop: Drop) -> str:
+        """The guards that stand in the way of leaving a part out, in words."""
+        try:
+            return await self._guarding.lost(self.candidate.prompt, drop.prompt, self._reader)
+        except BudgetSpent:
+            return "no budget is left to read its guards"
 
-def _goes(drop: Drop, test: PairedTest) -> bool:
-    return _learned(drop.what) and test.n > 0 and test.difference <= 0
 
-
-def _worth(drop: Drop, test: PairedTest) -> str:
-    if test.n and test.difference <= 0:
-        return "adds nothing" if _learned(drop.what) else "was there before and stays, though it adds nothing"
+def _worth(one: Measured) -> str:
+    if one.test.n and one.test.difference <= 0:
+        if not one.settled:
+            return "stays, because the budget held no more than what shows nothing"
+        return "adds nothing" if _learned(one.drop.what) else "was there before and stays, though it adds nothing"
     return "is worth keeping"
 
 

@@ -54,6 +54,18 @@ class Reader:
                     self._allowance.use(self._number, self._outcome.costs[split, key])
         return [rows[index :: len(prompts)] for index in range(len(prompts))]
 
+    def unread(self, prompts: Sequence[Prompt], examples: Sequence[Example], split: Split) -> int:
+        """How many of these rows nobody has paid for yet."""
+        keys = {(prompt.digest, example.id) for prompt in prompts for example in examples}
+        return sum(not self.has(split, key) for key in keys)
+
+    def fits(self, rows: int) -> bool:
+        """Whether the allowance holds so many rows more, for one that is alone in flight."""
+        return rows <= self._allowance.room(self._number)
+
+    def shortage(self, rows: int) -> str:
+        return self._allowance.shortage(self._number, rows)
+
     def earned(self, gains: Mapping[str, float]) -> None:
         """Note by how much a race in pursuit of another objective than quality saw each candidate gain."""
         self._outcome.gains = {**(self._outcome.gains or {}), **gains}

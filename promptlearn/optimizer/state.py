@@ -91,6 +91,7 @@ class Search:
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     """As in `View`."""
     stop_reason: str = ""
+    warnings: list[str] = field(default_factory=list)
 
     def view(self) -> View:
         scores = {split: dict(by_prompt) for split, by_prompt in self.scores.items()}

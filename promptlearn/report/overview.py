@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from promptlearn.records import Candidate, Decision, Interval, Json, Role, Split, Usage
 from promptlearn.report.bands import Band, band
-from promptlearn.report.names import baseline_of, best_of, find_run
+from promptlearn.report.names import baseline_of, best_of, find_run, value_at
 from promptlearn.report.run import usage_of
 from promptlearn.report.runs import RunSummary, summarise
 from promptlearn.store.request_rows import RequestRow
@@ -260,6 +260,9 @@ def _spent(row: RunRow, usage: Mapping[Role, Usage]) -> dict[str, float | None]:
 
 
 def _warnings(store: Store, row: RunRow) -> tuple[str, ...]:
+    """Those of the result; before there is one, what the run has said so far."""
+    if (found := value_at(row.result, "warnings")) is not None:
+        return tuple(found)
     started = store.views.events(row.id, kinds=("started", "warning"), limit=20)
     said = [text for event in started if isinstance(event.body, dict) for text in event.body.get("warnings", ())]
     return tuple(dict.fromkeys(said))

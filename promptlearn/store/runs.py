@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, delete, func, insert, select, update
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.dml import Insert
 
@@ -277,6 +277,15 @@ class Store:
     async def add_decision(self, run: str, number: int, decision: Decision) -> None:
         """Keep the decision with this number (0, 1, … in the order of decisions)."""
         await self._put(schema.decisions, {"run": run, "number": number, "body": encode(decision)})
+
+    async def keep_search(self, run: str, candidates: Sequence[str], decisions: int) -> None:
+        """Forget all candidates but those with these digests, and all decisions but the first so many."""
+        of, made = schema.candidates.c, schema.decisions.c
+        lost = [
+            delete(schema.candidates).where(of.run == run, of.digest.not_in(candidates)),
+            delete(schema.decisions).where(made.run == run, made.number >= decisions),
+        ]
+        await self._writer.run(lambda connection: [connection.execute(one).rowcount for one in lost])
 
     async def add_event(self, run: str, kind: str, body: Json = None) -> int:
         """Append an event; returns its id, which counts up from 1 within the run."""
