@@ -98,7 +98,7 @@ def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
         "judge": _capped(_judge_calls(job, task, learns), job.budget.judge_calls),
         "meta": _capped(_meta_calls(job, task) if learns else Range(0, 0), job.budget.meta_calls),
     }
-    feedback = job.search.feedback_tokens
+    feedback = job.search.feedback_tokens * (2 if job.reviews else 1)
     sizes: dict[Role, tuple[int, int]] = {
         "task": (prompt_low, prompt_high),
         "judge": (FEEDBACK_SHARE * prompt_low, FEEDBACK_SHARE * prompt_low + _answer_tokens(job)),

@@ -60,4 +60,4 @@ class SearchConfig(Section):
     max_error_share: float = Field(0.2, ge=0, le=1)
     """The run stops when more than this share of its examples fail."""
     feedback_tokens: int = Field(2000, gt=0)
-    """Upper bound of the critique that a proposer reads."""
+    """Upper bound of the critique that one request of a proposer shows; of the approved reviews as much again."""

@@ -225,6 +225,7 @@ class Round:
                 if score is not None and score < 1 and example in learned  # rows of extra time stay unseen
             ),
             reviews=self._problem.reviews,
+            feedback_tokens=self._settings.feedback_tokens,
             partners=self._partners,
             wish="" if self._problem.pursuit is None else self._problem.pursuit.wish(),
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),

@@ -41,7 +41,9 @@ class Brief:
     failed: frozenset[str] = frozenset()
     """Ids of train examples that the parent is known to fail."""
     reviews: tuple[Review, ...] = ()
-    """Approved reviews only."""
+    """Approved reviews only, those with most support first."""
+    feedback_tokens: int = 2000
+    """Upper bound of the critique, and of the reviews, that one request shows."""
     partners: tuple[Partner, ...] = ()
     """Prompts to join with the parent, the one that adds most first."""
     wish: str = ""

@@ -16,11 +16,11 @@ from promptlearn.contract import violations
 from promptlearn.errors import ModelError
 from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
-from promptlearn.proposing.material import fewer, material, shares
+from promptlearn.proposing.material import fewer, material, shares, shown_reviews
 from promptlearn.proposing.meta import MetaPrompt, Request, answer, gather, repeat_index, together
 from promptlearn.proposing.origin import origin
 from promptlearn.proposing.wording import as_rule, normalised, says
-from promptlearn.records import Draft, FailureMode, Prompt, Rule, Usage
+from promptlearn.records import Draft, FailureMode, Prompt, Review, Rule, Usage
 
 _RULES = 3
 """That one reply may write at most, where it is about fewer mistakes."""
@@ -75,19 +75,21 @@ class EditProposer:
 
     async def _draft(self, brief: Brief, groups: Sequence[Sequence[FailureMode]], draft: int) -> Draft | None:
         """One request per group of mistakes; the edits of all of them, as one draft."""
-        replies = await together([answer(self._model, self._request(brief, modes, draft)) for modes in groups])
+        replies = await together(
+            [answer(self._model, self._request(brief, modes, draft, draft + at)) for at, modes in enumerate(groups)]
+        )
         spent = sum((usage for _, usage in replies), Usage())
         return _made(_joined([made for made, _ in replies]), brief.parent, spent)
 
-    def _request(self, brief: Brief, modes: Sequence[FailureMode], draft: int) -> Request[list[Edit]]:
+    def _request(self, brief: Brief, modes: Sequence[FailureMode], draft: int, turn: int = 0) -> Request[list[Edit]]:
         points = sum(mode.points for mode in modes)
         most = max(_RULES, len(modes), min(points, _MOST_RULES))
         return Request(
             self._meta_prompt,
-            material(brief, modes),
-            material(brief, fewer(modes)),
+            material(brief, modes, turn),
+            material(brief, fewer(modes), turn),
             _WORDS * most,
-            lambda text: _read(text, brief, modes, most),
+            lambda text: _read(text, brief, modes, shown_reviews(brief, turn), most),
             repeat_index(brief.seed, draft),
             most,
         )
@@ -106,12 +108,11 @@ def _without_offenders(draft: Draft, parent: Prompt, broken: Sequence[str]) -> D
     return None if prompt.digest == parent.digest else replace(draft, prompt=prompt)
 
 
-def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], most: int) -> list[Edit]:
+def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], reviews: Sequence[Review], most: int) -> list[Edit]:
     found = edits(reply, most)
     numbers = range(1, len(brief.parent.rules) + 1)
     if unknown := [edit.number for edit in found if edit.action != "add" and edit.number not in numbers]:
         raise ModelError("unparseable", f"there is no rule {unknown[0]}; the rules are numbered 1 to {len(numbers)}")
-    reviews = [review for review in brief.reviews if review.state == "approved"]
     return [replace(edit, sources=origin(edit.text, modes, reviews)) for edit in found]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 
 from promptlearn.hidden import visible
 from promptlearn.proposing.answers import answer_set
@@ -25,8 +26,11 @@ _LEAST_WORDS = 200
 _GROWTH = 1.5
 
 
-def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
-    """The texts for one call, by the name that a template knows them by; empty where there is nothing to show."""
+def material(brief: Brief, modes: Sequence[FailureMode], turn: int = 0) -> dict[str, str]:
+    """The texts for one call, by the name that a template knows them by; empty where there is nothing to show.
+
+    `turn` says which of the reviews, where one request can not hold them all.
+    """
     parent = brief.parent
     schema = parent.contract.output_schema
     return {
@@ -35,12 +39,37 @@ def material(brief: Brief, modes: Sequence[FailureMode]) -> dict[str, str]:
         "rules": "\n".join(f"{i}. {rule.text}" for i, rule in enumerate(parent.rules, 1)),
         "modes": "\n\n".join(_mistake(i, mode) for i, mode in enumerate(modes, 1)),
         "kept": "\n\n".join(_row(example) for example in brief.kept[:_KEPT]),
-        "reviews": "\n".join(f"- {review_text(review)}" for review in brief.reviews if review.state == "approved"),
+        "reviews": _reviews(brief, turn),
         "answers": "\n".join(answer_set(brief.train)),
         "variables": "\n".join(own_variables(parent)),
         "locked": "\n\n".join(span for span in parent.contract.locked if span in stated(parent)),
         "output_schema": json.dumps(schema, ensure_ascii=False) if schema else "",
     }
+
+
+def shown_reviews(brief: Brief, turn: int = 0) -> list[Review]:
+    """The approved reviews that one request shows: all of them where they fit the token budget.
+
+    Otherwise they are dealt out, each group with some of the best supported, and the turns of one proposal show one
+    group after the other.
+    """
+    approved = [review for review in brief.reviews if review.state == "approved"]
+    costs = [estimate_tokens(_said(review)) for review in approved]
+    count = max(1, ceil(sum(costs) / brief.feedback_tokens))
+    while count < len(approved) and any(sum(costs[at::count]) > brief.feedback_tokens for at in range(count)):
+        count += 1
+    return approved[(brief.seed + turn) % count :: count]
+
+
+def _reviews(brief: Brief, turn: int) -> str:
+    shown = shown_reviews(brief, turn)
+    left = sum(review.state == "approved" for review in brief.reviews) - len(shown)
+    note = [f"[+{left} more comments, which other requests show]"] if left else []
+    return "\n".join([*map(_said, shown), *note])
+
+
+def _said(review: Review) -> str:
+    return f"- {review_text(review)}"
 
 
 def shares(brief: Brief, count: int) -> list[tuple[tuple[FailureMode, ...], ...]]:

@@ -65,8 +65,8 @@ class RewriteProposer:
         whole = {"prompt": stated(brief.parent)}
         return Request(
             self._meta_prompt,
-            {**material(brief, modes), **whole},
-            {**material(brief, fewer(modes)), **whole},
+            {**material(brief, modes, draft), **whole},
+            {**material(brief, fewer(modes), draft), **whole},
             room(brief.parent),
             lambda text: self._read(text, brief.parent),
             repeat_index(brief.seed, draft),

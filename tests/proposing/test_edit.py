@@ -1,5 +1,6 @@
 """The edit proposer: single rules change, every other byte stays, and small models' tags are read."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -10,6 +11,7 @@ from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing import Brief, open_proposer
 from promptlearn.proposing.edit import Edit, EditProposer, edits
 from promptlearn.records import Demonstration, Draft, Effect, Interval, Prompt, Review, Rule
+from promptlearn.tokens import estimate_tokens
 
 
 def ruled() -> Brief:
@@ -138,3 +140,32 @@ async def test_a_repair_shows_the_new_rules_and_the_violations() -> None:
     asked = model.calls[1].messages[-1].content
     assert "a new host name: 'shop.example'" in asked
     assert "- Write to shop.example first." in asked
+
+
+async def test_many_reviews_are_dealt_out_to_requests_within_the_budget_and_none_is_dropped() -> None:
+    said = [f"Remark {number}: never mention product{number} to a customer who is angry." for number in range(300)]
+    reviews = tuple(Review(f"r{at}", body, state="approved") for at, body in enumerate(said))
+    model = ScriptedModel(
+        lambda messages: f"<add>{re.findall('never mention product[0-9]+', messages[-1].content)[0]}</add>"
+    )
+    heard: set[str] = set()
+    for seed in range(12):
+        brief = replace(topic_brief(), modes=topic_brief().modes[:1], reviews=reviews, feedback_tokens=1000, seed=seed)
+        for draft in await EditProposer(model).propose(brief, 2):
+            [rule] = draft.prompt.rules
+            [source] = rule.sources
+            assert rule.text.endswith(f"product{source.removeprefix('r')}")
+    for messages in (call.messages for call in model.calls):
+        found = re.findall(r"- (Remark \d+: .*)", messages[-1].content)
+        assert estimate_tokens("\n".join(f"- {text}" for text in found)) <= 1000
+        assert f"[+{len(said) - len(found)} more comments, which other requests show]" in messages[-1].content
+        heard.update(found)
+    assert heard == {*said}
+
+
+async def test_reviews_that_fit_one_request_are_all_shown() -> None:
+    reviews = tuple(Review(f"r{at}", f"Say word{at} first.", state="approved") for at in range(20))
+    model = ScriptedModel(["<add>Say hello to the customer.</add>"])
+    await EditProposer(model).propose(replace(ruled(), reviews=reviews), 1)
+    assert all(review.body in model.calls[0].messages[-1].content for review in reviews)
+    assert "more comments" not in model.calls[0].messages[-1].content
