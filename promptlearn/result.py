@@ -94,6 +94,9 @@ class RunResult:
     challenger_digest: str | None = None
     """A prompt that won on validation and was not proven on test; kept for reading, not shipped."""
     challenger_path: str | None = None
+    rules_path: str | None = None
+    """Where the shipped prompt's parts came from and what they are worth, where its own file can not say so."""
+    challenger_rules_path: str | None = None
     warnings: tuple[str, ...] = ()
     alarms: tuple[Alarm, ...] = ()
     noise: Json = None
@@ -116,12 +119,21 @@ class RunResult:
             "stop_reason": self.stop_reason,
             "decision": self.decision,
             "baseline": {"digest": self.baseline_digest, "test": _measure(self.baseline)},
-            "best": {"digest": self.best_digest, "path": self.best_path, "test": _measure(self.best)},
+            "best": {
+                "digest": self.best_digest,
+                "path": self.best_path,
+                "rules": self.rules_path,
+                "test": _measure(self.best),
+            },
             "delta": _difference(self.delta),
             "usage": {role: {key: getattr(usage, key) for key in usage_keys} for role, usage in self.usage.items()},
             "spent": {role: asdict(charge) for role, charge in self.spent.items()},
             "candidates": asdict(self.candidates),
-            "challenger": {"digest": self.challenger_digest, "path": self.challenger_path},
+            "challenger": {
+                "digest": self.challenger_digest,
+                "path": self.challenger_path,
+                "rules": self.challenger_rules_path,
+            },
             "test_reads": self.test_reads,
             "warnings": list(self.warnings),
             "noise": self.noise,

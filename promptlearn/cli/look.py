@@ -149,11 +149,12 @@ def export(
 ) -> None:
     """Write the learned prompt in the form of your prompt file.
 
-    Every byte of the file outside the prompt stays. Without --to and --in-place the text goes to stdout.
+    Every byte of the file outside the prompt stays. Without --to and --in-place the text goes to stdout. With --to,
+    NAME.rules.yaml beside it says where each part came from, where the form of the prompt can not.
     """
     from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
-    from promptlearn.prompt import chat_file
+    from promptlearn.prompt import chat_file, write_provenance
     from promptlearn.report import locate, run_config
     from promptlearn.report import prompt as stored_prompt
 
@@ -179,11 +180,21 @@ def export(
         else:
             typer.echo(text, nl=False)
         return
+    beside = None if in_place else write_provenance(file, learned, target)
     file.write(learned, target)
     if as_json:
-        print_json({"run_id": at.run, "digest": at.digest, "path": str(target)})
+        rules = None if beside is None else str(beside)
+        print_json({"run_id": at.run, "digest": at.digest, "path": str(target), "rules": rules})
     else:
         say(str(target))
+        _say_beside(beside)
+
+
+def _say_beside(path: Path | None) -> None:
+    from promptlearn.cli.console import note
+
+    if path is not None:
+        note(f"where its parts came from, and what they are worth: {path}")
 
 
 def _several(config: Json) -> dict[str, Path]:
@@ -198,16 +209,20 @@ def _export_several(
     """Each prompt into its own file; `to` is a folder then."""
     from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
+    from promptlearn.prompt import write_provenance
     from promptlearn.prompt.bundle import read_bundle
 
     if to is None and not in_place:
         raise UsageError(f"run {run} has several prompts ({', '.join(files)}); give --in-place, or --to FOLDER")
     written = read_bundle(files).write(learned, None if in_place else to)
+    beside = None if to is None or in_place else write_provenance(None, learned, to / "prompts")
     if as_json:
-        print_json({"run_id": run, "digest": digest, "path": [str(path) for path in written]})
+        rules = None if beside is None else str(beside)
+        print_json({"run_id": run, "digest": digest, "path": [str(path) for path in written], "rules": rules})
     else:
         for path in written:
             say(str(path))
+        _say_beside(beside)
 
 
 def _prompt_file(run: str, config: Json, baseline: Prompt, learned: Prompt) -> PromptFile | None:

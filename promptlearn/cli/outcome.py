@@ -43,6 +43,8 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
     say(f"{kept}: {result.best_path}")
     if result.challenger_path:
         say(f"best of the search, not proven: {result.challenger_path}")
+    if rules := result.rules_path or result.challenger_rules_path:
+        say(f"where its parts came from, and what they are worth: {rules}")
     say(f"next: promptlearn show {result.run_id}{to_find(job.store)}" + _advice(result))
 
 

@@ -22,7 +22,7 @@ from promptlearn.optimizer import Optimizer, Search
 from promptlearn.optimizer.allowance import Allowance
 from promptlearn.optimizer.choosing import Chooser, Known
 from promptlearn.optimizer.guarding import Standing, adopted
-from promptlearn.prompt import chat_file
+from promptlearn.prompt import chat_file, write_provenance
 from promptlearn.proof import Proof, above_noise, prove, weigh
 from promptlearn.records import (
     ROLES,
@@ -186,6 +186,8 @@ def _result(
     challenger = search.incumbent.prompt if search.incumbent.digest != job.prompt.digest else None
     shipped = challenger if improved and challenger is not None else job.prompt
     folder = job.store.run_dir(run)
+    best_path, rules_path = write_prompt(job, shipped, folder, "prompt")
+    unproven = write_prompt(job, challenger, folder, "not_proven") if challenger and not improved else (None, None)
     return RunResult(
         run_id=run,
         state="finished",
@@ -195,16 +197,16 @@ def _result(
         baseline_digest=job.prompt.digest,
         baseline=proof.baseline,
         best_digest=shipped.digest,
-        best_path=str(write_prompt(job, shipped, folder, "prompt")),
+        best_path=best_path,
+        rules_path=rules_path,
         best=proof.challenger if improved else proof.baseline,
         delta=proof.delta,
         usage=usage,
         candidates=search.tally,
         wall_s=seconds,
         challenger_digest=challenger.digest if challenger and not improved else None,
-        challenger_path=(
-            str(write_prompt(job, challenger, folder, "not_proven")) if challenger and not improved else None
-        ),
+        challenger_path=unproven[0],
+        challenger_rules_path=unproven[1],
         warnings=warnings,
         alarms=alarms,
         noise=noise,
@@ -213,9 +215,12 @@ def _result(
     )
 
 
-def write_prompt(job: Job, prompt: Prompt, folder: Path, stem: str) -> Path:
-    """Leave a prompt as a plain file in the form of the user's own (chat YAML for one made in Python)."""
+def write_prompt(job: Job, prompt: Prompt, folder: Path, stem: str) -> tuple[str, str | None]:
+    """Leave a prompt as a plain file in the form of the user's own (chat YAML for one made in Python), and beside it
+    where its parts came from, unless the file itself says so; returns both paths.
+    """
     file = job.file or chat_file(job.prompt)
     path = folder / f"{stem}{file.path.suffix or '.yaml'}"
     file.write(prompt, path)
-    return path
+    beside = write_provenance(file, prompt, path)
+    return str(path), None if beside is None else str(beside)

@@ -5,9 +5,10 @@
     file.write(better_prompt)
 
 `file` reads and writes, `text` knows bytes and markers, `keyed` finds one value in YAML or JSON, `chat` is our own
-chat YAML. Nothing here knows models, examples or scores.
+chat YAML, `provenance` writes beside the others what that one holds. Nothing here knows models, examples or scores.
 """
 
 from promptlearn.prompt.file import PromptFile, bind_variables, chat_file, parse_prompt, read_prompt
+from promptlearn.prompt.provenance import write_provenance
 
-__all__ = ["PromptFile", "bind_variables", "chat_file", "parse_prompt", "read_prompt"]
+__all__ = ["PromptFile", "bind_variables", "chat_file", "parse_prompt", "read_prompt", "write_provenance"]

@@ -214,11 +214,7 @@ def _with_section(text: str, key: str, items: list[Json], name: str) -> str:
 
 
 def _rewritten(old: str, prompt: Prompt, name: str) -> str:
-    document: dict[str, Json] = {"messages": [_message(message) for message in prompt.messages]}
-    if prompt.rules:
-        document["rules"] = [_rule(rule) for rule in prompt.rules]
-    if prompt.demonstrations:
-        document["demonstrations"] = [_demonstration(demo) for demo in prompt.demonstrations]
+    document: dict[str, Json] = {"messages": [_message(message) for message in prompt.messages], **_parts(prompt)}
     contract = _load(old, name).get("contract")
     if contract:
         document["contract"] = contract
@@ -237,6 +233,19 @@ def new_chat(prompt: Prompt, name: str) -> str:
     }
     declared = {key: value for key, value in contract.items() if value}
     return write_chat(_dump({"messages": [], "contract": declared}, name), prompt, name)
+
+
+def learned_parts(prompt: Prompt, name: str) -> str:
+    """The rules and demonstrations alone, as a chat YAML holds them."""
+    return _dump(_parts(prompt), name)
+
+
+def _parts(prompt: Prompt) -> dict[str, Json]:
+    parts = {
+        "rules": [_rule(rule) for rule in prompt.rules],
+        "demonstrations": [_demonstration(demo) for demo in prompt.demonstrations],
+    }
+    return {key: items for key, items in parts.items() if items}
 
 
 def _message(message: Message) -> Json:

@@ -71,7 +71,7 @@ class PromptFile:
         target = self.path if to is None else to
         if target == self.path and _read_bytes(target) not in (self.source, data):
             raise PromptError(f"{target}: changed since it was read; write the learned prompt to another path")
-        _write_bytes(target, data)
+        write_bytes(target, data)
         return data
 
     def _put(self, old: str, prompt: Prompt) -> str:
@@ -242,7 +242,7 @@ def _read_bytes(path: Path) -> bytes:
         raise PromptError(f"{path}: can not be read: {error.strerror}") from None
 
 
-def _write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """All or nothing: a temporary file beside the target, on the disk, then renamed. Follows links, keeps the mode."""
     target = path.resolve()
     temporary: Path | None = None

@@ -173,6 +173,32 @@ def test_export_writes_to_stdout_to_a_file_and_in_place_once_and_again(cli: Cli,
         assert (shop / "prompt.md").read_text(encoding="utf-8") == learned
 
 
+def test_a_file_beside_the_learned_prompt_says_where_its_parts_came_from(cli: Cli, shop: Path) -> None:
+    """Invariant 11."""
+    best = cli("run", "--json", "-q").document["best"]
+    beside = Path(best["path"]).with_name("prompt.rules.yaml")
+    assert best["rules"] == str(beside)
+    parts = yaml.safe_load(beside.read_text(encoding="utf-8"))["rules"]
+    assert all(part["sources"][0].startswith("https://") for part in parts)
+    for part in parts:
+        low, high = part["effect"]["ci95"]
+        assert low <= part["effect"]["score"] <= high
+        assert f"- {part['text']}" in Path(best["path"]).read_text(encoding="utf-8")
+    done = cli("export", "--to", "out/learned.md")
+    assert "out/learned.rules.yaml" in done.err
+    assert yaml.safe_load((shop / "out/learned.rules.yaml").read_text(encoding="utf-8")) == {"rules": parts}
+    assert cli("export", "--version", "baseline", "--to", "out/learned.md").code == 0
+    assert not (shop / "out/learned.rules.yaml").exists()
+    cli("export", "--in-place")
+    assert not (shop / "prompt.rules.yaml").exists()
+    (shop / "notes.rules.yaml").write_text("mine: true\n", encoding="utf-8")
+    refused = cli("export", "--to", "notes.md")
+    assert refused.code == 2
+    assert "not written by promptlearn" in refused.err
+    assert not (shop / "notes.md").exists()
+    assert (shop / "notes.rules.yaml").read_text(encoding="utf-8") == "mine: true\n"
+
+
 def test_export_does_not_undo_what_the_user_has_written_since(cli: Cli, shop: Path) -> None:
     cli("run", "-q")
     (shop / "prompt.md").write_text("My own new words.\n", encoding="utf-8")

@@ -1,0 +1,37 @@
+"""Where the parts of a prompt came from and what they are worth, in a file beside the prompt (invariant 11).
+
+For formats that could say it only by changing the prompt; a chat YAML says it itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from promptlearn.errors import PromptError
+from promptlearn.prompt.chat import learned_parts
+from promptlearn.prompt.file import PromptFile, write_bytes
+from promptlearn.records import Prompt
+
+_HEAD = "# Written by promptlearn: where each part of {name} came from, and what it was worth on validation rows.\n"
+_BEGINS = _HEAD.partition(":")[0]
+
+
+def write_provenance(file: PromptFile | None, prompt: Prompt, beside: Path) -> Path | None:
+    """Write NAME.rules.yaml beside the file of a prompt that was learned; None where there is nothing to say, or where
+    the prompt's `file` says it itself.
+
+    Raises `PromptError` where a file of that name is none of ours.
+    """
+    if file is not None and file.format == "chat":
+        return None
+    path = beside.with_name(f"{beside.stem}.rules.yaml")
+    learned = any(rule.sources or rule.effect for rule in prompt.rules) or bool(prompt.demonstrations)
+    ours = not path.exists() or path.read_bytes().startswith(_BEGINS.encode())
+    if not learned:
+        if ours:
+            path.unlink(missing_ok=True)
+        return None
+    if not ours:
+        raise PromptError(f"{path}: not written by promptlearn, so it stays; export to another name")
+    write_bytes(path, (_HEAD.format(name=beside.name) + learned_parts(prompt, str(path))).encode())
+    return path
