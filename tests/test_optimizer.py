@@ -95,13 +95,12 @@ def test_after_a_budget_stop_as_many_parts_are_measured_as_fit_and_the_rest_is_n
     result = learn(tmp_path, prompt=start, task=model, budget=Budget(task_calls=cap), rounds=2, concurrency=64)
     assert result.decision == "improved"
     assert len(model.calls) <= cap
-    parts = (*result.prompt.rules, *result.prompt.demonstrations)
-    effects = [part.effect for part in parts]
+    effects = [rule.effect for rule in result.prompt.rules] + [demo.effect for demo in result.prompt.demonstrations]
     bare = effects.count(None)
-    assert bare < len(parts)
+    assert bare < len(effects)
     assert all(rule.effect for rule in result.prompt.rules if rule.sources)  # what was learned comes first
     [warning] = [text for text in result.warnings if "parts were not measured" in text]
-    measured = f"{bare} of {len(parts)} parts were not measured" if bare else "not measured to the end"
+    measured = f"{bare} of {len(effects)} parts were not measured" if bare else "not measured to the end"
     assert measured in warning
     assert f"budget.task_calls = {cap}" in warning
     with open_store(tmp_path / "store.db") as store:

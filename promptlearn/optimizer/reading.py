@@ -54,7 +54,7 @@ class Reader:
                     self._allowance.use(self._number, self._outcome.costs[split, key])
         return [rows[index :: len(prompts)] for index in range(len(prompts))]
 
-    def unread(self, prompts: Sequence[Prompt], examples: Sequence[Example], split: Split) -> int:
+    def unpaid(self, prompts: Sequence[Prompt], examples: Sequence[Example], split: Split) -> int:
         """How many of these rows nobody has paid for yet."""
         keys = {(prompt.digest, example.id) for prompt in prompts for example in examples}
         return sum(not self.has(split, key) for key in keys)
