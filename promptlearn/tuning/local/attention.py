@@ -71,7 +71,7 @@ def grouped_attention(
     next token of a completion with `key` and `value`, (G, K, T, D), that token included; returns (G, 1, H, D).
     """
     if behind is not None:
-        return _attend_behind(query, key, value, *behind[module.layer_idx], scaling), None
+        return _attend_behind(query, key, value, *behind[module.layer_idx], scaling).transpose(1, 2), None
     if blocks is None:
         out = _attend(query, key, value, None, scaling, causal=query.shape[2] > 1)
         return out.transpose(1, 2), None
@@ -89,31 +89,44 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scali
     if at.shared:
         k, v = (torch.cat([each[None, :, : at.shared], own], dim=2) for each, own in ((key, k), (value, v)))
     first = _attend(q, k, v, None, scaling, causal=True)[0].transpose(0, 1)
-    groups = len(at.rows)
+    groups, longest = at.rows.shape
     rows = [each[:, at.rows].transpose(0, 1) for each in (query, key, value)]
-    keys = torch.cat([k.expand(groups, -1, -1, -1), rows[1]], dim=2)
-    values = torch.cat([v.expand(groups, -1, -1, -1), rows[2]], dim=2)
-    behind = _attend(rows[0], keys, values, at.mask, scaling, causal=False)
+    if key.dtype == torch.float32 and len(query) * longest <= len(key) * key.shape[2]:
+        # the scores of short completions are smaller than a copy of the prompt's keys for each
+        behind = _attend_behind(*rows, k[0], v[0], scaling, at.mask[..., -longest:])
+    else:
+        keys = torch.cat([k.expand(groups, -1, -1, -1), rows[1]], dim=2)
+        values = torch.cat([v.expand(groups, -1, -1, -1), rows[2]], dim=2)
+        behind = _attend(rows[0], keys, values, at.mask, scaling, causal=False)
     return [first, behind.transpose(1, 2).flatten(0, 1)[at.back]]
 
 
 def _attend_behind(
-    query: Tensor, key: Tensor, value: Tensor, first_key: Tensor, first_value: Tensor, scaling: float | None
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    first_key: Tensor,
+    first_value: Tensor,
+    scaling: float | None,
+    mask: Tensor | None = None,
 ) -> Tensor:
-    """One softmax over the prompt, whose keys are multiplied with the queries of all rows together, and what is behind
-    it; in the precision of the keys.
+    """(G, H, C, D): one softmax over the prompt, whose keys are multiplied with the queries of all rows together, and
+    what is behind it, of which `mask`, (G, 1, C, C), says what each token sees; in the precision of the keys.
     """
-    rows, heads, _, width = query.shape
+    rows, _, tokens, width = query.shape
     kinds, prompt = first_key.shape[:2]
-    asked = (query * (width**-0.5 if scaling is None else scaling)).to(key.dtype).view(rows, kinds, -1, width)
+    asked = (query * (width**-0.5 if scaling is None else scaling)).to(key.dtype).reshape(rows, kinds, -1, width)
     far = asked.transpose(0, 1).reshape(kinds, -1, width) @ first_key.mT
     near = asked @ key.mT
+    if mask is not None:
+        unseen = ~mask[:, :, None]
+        near = near.view(rows, kinds, -1, tokens, tokens).masked_fill(unseen, -torch.inf).view(near.shape)
     far = far.view(kinds, rows, -1, prompt).transpose(0, 1)
     seen = torch.cat([far, near], dim=-1).softmax(-1)
     far, near = seen[..., :prompt], seen[..., prompt:]
     told = far.transpose(0, 1).reshape(kinds, -1, prompt) @ first_value
     out = told.view(kinds, rows, -1, width).transpose(0, 1) + near @ value
-    return out.reshape(rows, 1, heads, width).to(query.dtype)
+    return out.reshape(query.shape).to(query.dtype)
 
 
 def _attend(
