@@ -70,6 +70,9 @@ class TuningConfig(Section):
     """Of one sample; by default as `models.task` has it."""
     learning_rate: float = Field(1e-4, gt=0)
     """LoRA wants about ten times what full fine-tuning does: 1e-5 to 1e-3, the more the smaller the model."""
+    schedule: Literal["constant", "linear"] = "constant"
+    """`linear`: the learning rate falls to 0 over `steps`, so that the last ones, in which few groups have a say, undo
+    nothing that the first have learned."""
     lora: LoraConfig = LoraConfig()
     """Size of the adapter."""
     sampler: SamplerConfig = SamplerConfig()

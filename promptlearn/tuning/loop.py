@@ -53,6 +53,11 @@ class Plan:
     max_tokens: int
     max_error_share: float
 
+    def learning_rate(self, step: int) -> float:
+        """Of step 0, 1, …, by the schedule."""
+        left = 1 - step / self.tuning.steps if self.tuning.schedule == "linear" else 1.0
+        return self.tuning.learning_rate * left
+
     @property
     def loss(self) -> Loss:
         name: LossName = "cross_entropy" if self.tuning.method == "rejection_sft" else self.tuning.loss
@@ -180,7 +185,7 @@ class Trainer:
         report = self.backend.learner.forward_backward(credited.samples, loss)
         if report.kl is None and self._measures_kl():
             report = replace(report, kl=self._kl(credited.samples))
-        self.backend.learner.optim_step(Adam(learning_rate=self.plan.tuning.learning_rate))
+        self.backend.learner.optim_step(Adam(learning_rate=self.plan.learning_rate(self.progress.step)))
         return report
 
     def _measures_kl(self) -> bool:

@@ -268,7 +268,7 @@ def grpo_config(plan: Plan, folder: Path, seed: int, model: Any) -> Any:
         **clips,
         **({"epsilon_high": loss.cap} if loss.name == "cispo" else {}),
         learning_rate=adam.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=tuning.schedule,
         adam_beta1=adam.beta1,
         adam_beta2=adam.beta2,
         adam_epsilon=adam.eps,

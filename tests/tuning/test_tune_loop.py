@@ -68,8 +68,13 @@ def random_delay(seed: int, longest: float = 0.003) -> Callable[[], float]:
     return lambda: rng.random() * longest
 
 
-async def synchronous(store: Store, steps: int) -> tuple[Table, list[float]]:
-    """The same training as one flat loop: sample everything, judge everything, learn. No queue, no tasks."""
+async def synchronous(
+    store: Store, steps: int, left: Callable[[int], float] = lambda step: 1
+) -> tuple[Table, list[float]]:
+    """The same training as one flat loop: sample everything, judge everything, learn. No queue, no tasks.
+
+    `left` is what a step has of the learning rate.
+    """
     job, settings = colour_job(store), colour_tuning(steps=steps)
     tokenizer, sampler, learner = ToyTokenizer(), ToySampler(), ToyLearner()
     means = []
@@ -86,7 +91,7 @@ async def synchronous(store: Store, steps: int) -> tuple[Table, list[float]]:
         credited = credit(rows, "group_norm")
         if credited.samples:
             learner.forward_backward(credited.samples, Loss())
-            learner.optim_step(Adam(learning_rate=settings.learning_rate))
+            learner.optim_step(Adam(learning_rate=settings.learning_rate * left(step)))
             await sampler.publish(learner.save_adapter(store.run_dir("by-hand")))
         means.append(sum(rewards) / len(rewards))
     return learner.table, means
@@ -103,6 +108,14 @@ async def test_staleness_0_is_the_synchronous_run_exactly(store: Store) -> None:
         steps = tuning(store, result.run_id).steps
         assert [step.reward for step in steps] == pytest.approx(means)
         assert {(step.staleness, step.ratio_error) for step in steps if step.ratio} == {(0, 0.0)}
+
+
+async def test_a_linear_schedule_takes_an_equal_share_off_each_step(store: Store) -> None:
+    expected, _ = await synchronous(store, 8, lambda step: 1 - step / 8)
+    constant, _ = await synchronous(store, 8)
+    backend = toy_backend()
+    await train(colour_job(store), colour_tuning(schedule="linear"), backend)
+    assert table(backend) == expected != constant
 
 
 async def test_stale_samples_are_as_old_as_configured_at_any_latency(store: Store) -> None:
