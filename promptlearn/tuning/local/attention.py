@@ -90,14 +90,14 @@ def _block_attention(query: Tensor, key: Tensor, value: Tensor, at: Block, scali
         k, v = (torch.cat([each[None, :, : at.shared], own], dim=2) for each, own in ((key, k), (value, v)))
     first = _attend(q, k, v, None, scaling, causal=True)[0].transpose(0, 1)
     groups, longest = at.rows.shape
-    rows = [each[:, at.rows].transpose(0, 1) for each in (query, key, value)]
+    asks, near_keys, near_values = (each[:, at.rows].transpose(0, 1) for each in (query, key, value))
     if key.dtype == torch.float32 and len(query) * longest <= len(key) * key.shape[2]:
         # the scores of short completions are smaller than a copy of the prompt's keys for each
-        behind = _attend_behind(*rows, k[0], v[0], scaling, at.mask[..., -longest:])
+        behind = _attend_behind(asks, near_keys, near_values, k[0], v[0], scaling, at.mask[..., -longest:])
     else:
-        keys = torch.cat([k.expand(groups, -1, -1, -1), rows[1]], dim=2)
-        values = torch.cat([v.expand(groups, -1, -1, -1), rows[2]], dim=2)
-        behind = _attend(rows[0], keys, values, at.mask, scaling, causal=False)
+        keys = torch.cat([k.expand(groups, -1, -1, -1), near_keys], dim=2)
+        values = torch.cat([v.expand(groups, -1, -1, -1), near_values], dim=2)
+        behind = _attend(asks, keys, values, at.mask, scaling, causal=False)
     return [first, behind.transpose(1, 2).flatten(0, 1)[at.back]]
 
 
