@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from promptlearn.errors import PromptError
-from promptlearn.prompt import PromptFile, bind_variables, chat_file, read_prompt
+from promptlearn.prompt import PromptFile, bind_variables, chat_file, read_prompt, write_provenance
 from promptlearn.records import Contract, Demonstration, Effect, Interval, Message, Prompt, Rule
 
 BLOCK = "# Agents\r\n<!-- promptlearn:begin -->\r\nOld.\r\n<!-- promptlearn:end -->\r\nKeep {this}.\r\n"
@@ -435,3 +435,14 @@ def test_other_readers_see_what_we_wrote(tmp_path: Path) -> None:
     document = yaml.safe_load(in_yaml.path.read_text().replace("!x ", ""))
     assert document["a"][0]["text"] == text + "\n"
     assert json.loads(in_json.path.read_text())["a"]["x"][1]["y"] == text + "\n"
+
+
+def test_demonstrations_of_one_s_own_have_no_provenance(tmp_path: Path) -> None:
+    """A file beside the prompt says where learned parts came from; where nothing was learned there is none."""
+    demo = Demonstration({"q": "Where is it?"}, "shipping")
+    beside = tmp_path / "prompt.md"
+    assert write_provenance(None, Prompt((Message("system", "Sort."),), demonstrations=(demo,)), beside) is None
+    assert not beside.with_name("prompt.rules.yaml").exists()
+    learned = replace(demo, source="e1")
+    written = write_provenance(None, Prompt((Message("system", "Sort."),), demonstrations=(learned,)), beside)
+    assert written is not None and "e1" in written.read_text(encoding="utf-8")

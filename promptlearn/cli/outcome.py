@@ -41,11 +41,16 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
         note(f"warning: this run has read the test split {result.test_reads} times", style="yellow")
     kept = "learned prompt" if result.decision == "improved" else "prompt to keep (the baseline)"
     say(f"{kept}: {result.best_path}")
+    _say_rules(result.rules_path)
     if result.challenger_path:
         say(f"best of the search, not proven: {result.challenger_path}")
-    if rules := result.rules_path or result.challenger_rules_path:
-        say(f"where its parts came from, and what they are worth: {rules}")
+        _say_rules(result.challenger_rules_path)
     say(f"next: promptlearn show {result.run_id}{to_find(job.store)}" + _advice(result))
+
+
+def _say_rules(path: str | None) -> None:
+    if path:
+        say(f"where its parts came from, and what they are worth: {path}")
 
 
 def _scores(result: RunResult) -> None:

@@ -157,7 +157,7 @@ class Panel:
         waiting = [member for member in members if member.when == "passed"]
         held_up = _not_passed(first, said) if waiting else []
         if held_up:
-            said |= {member.judge.name: _skipped(member.judge.name, rollout, held_up) for member in waiting}
+            said |= {member.judge.name: _skipped(member.judge.name, rollout, held_up, said) for member in waiting}
         else:
             said |= await _ask_all(waiting, example, rollout, repeat, known)
         return tuple(said[member.judge.name] for member in members)
@@ -178,8 +178,10 @@ def _not_passed(members: Iterable[Member], said: dict[str, Verdict]) -> list[str
     return [m.judge.name for m, one in verdicts if not has_passed(one) and not (m.optional and one.score is None)]
 
 
-def _skipped(name: str, rollout: Rollout, held_up: list[str]) -> Verdict:
-    reason = f"not judged: {listing(held_up)} did not pass, and {name} is asked about what passes"
+def _skipped(name: str, rollout: Rollout, held_up: list[str], said: dict[str, Verdict]) -> Verdict:
+    failed = [gate for gate in held_up if said[gate].score is None]
+    why = f"{listing(failed)} could not judge" if failed else f"{listing(held_up)} did not pass"
+    reason = f"not judged: {why}, and {name} is asked about what passes"
     return Verdict(name=name, rollout=rollout.id, label=SKIPPED, explanation=reason, source=name)
 
 

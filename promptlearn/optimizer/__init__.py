@@ -307,6 +307,7 @@ class Optimizer:
             reader = self._reader(number, Outcome())
             self.standings = await self._guarding.standings(self._seed, self.search.incumbent.prompt, reader)
         except BudgetSpent as spent:
+            self.search.warnings.append(f"no budget was left to measure guards, so this run adds none: {spent}")
             await self._log.event("budget", message=str(spent))
         body = [[one.guard.id, one.guard.rule, one.rows, one.before, one.after] for one in self.standings]
         await self._log.event("guards", standings=body)

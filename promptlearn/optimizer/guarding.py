@@ -114,6 +114,11 @@ class Guarding:
     def __bool__(self) -> bool:
         return bool(self._watched)
 
+    @property
+    def examples(self) -> int:
+        """Rows of each prompt that guards may have to read."""
+        return len({example.id for watched in self._watched for _, example in watched.examples})
+
     async def check(
         self, incumbent: Prompt, candidate: Prompt, won: Decision, reader: Reader
     ) -> tuple[Decision, BudgetSpent | None]:

@@ -147,7 +147,7 @@ class Pruner:
         """The first of these parts, as many as the budget holds on these rows."""
         for count in range(len(running), 0, -1):
             prompts = [prompt, *(group[at].prompt for at in running[:count])]
-            rows = self._reader.unpaid(prompts, block, "validation")
+            rows = self._reader.unpaid(prompts, block, "validation") + 2 * self._guarding.examples  # read last of all
             if self._reader.fits(rows):
                 return [*running[:count]]
             self._why = self._reader.shortage(rows)

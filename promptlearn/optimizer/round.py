@@ -156,9 +156,9 @@ class Round:
         )
 
     async def _propose(self, critique: Critique) -> list[tuple[str, Brief, Draft]]:
-        """Drafts from every proposer that has a share in this round. What one leaves of it is shared out again by
-        credit: among those that are not asked yet, who come in the order of their shares, then among all that had
-        something to say to the last, who are asked for more.
+        """Drafts from every proposer that has a share in this round, the largest first. What one leaves of it is shared
+        out again by credit: among those that are not asked yet, then among all that had something to say to the last,
+        who are asked for more (and for the same again, which the journal answers).
         """
         await self._choose_focus(critique)
         made: dict[str, dict[str, Draft]] = {name: {} for name in self.share.drafts}
@@ -167,7 +167,7 @@ class Round:
         silent = {*self._idle}
         self.view.credit.book(self.share)
         while wanted:
-            name = min(wanted, key=lambda name: wanted[name])
+            name = max(wanted, key=lambda name: wanted[name])
             before, count = len(made[name]), wanted.pop(name)
             made[name] |= await self._drafts(name, briefs[name], before + count)
             left = before + count - len(made[name])

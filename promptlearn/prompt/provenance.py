@@ -25,7 +25,8 @@ def write_provenance(file: PromptFile | None, prompt: Prompt, beside: Path) -> P
     if file is not None and file.format == "chat":
         return None
     path = beside.with_name(f"{beside.stem}.rules.yaml")
-    learned = any(rule.sources or rule.effect for rule in prompt.rules) or bool(prompt.demonstrations)
+    rules, demos = prompt.rules, prompt.demonstrations
+    learned = any(rule.sources or rule.effect for rule in rules) or any(demo.source or demo.effect for demo in demos)
     ours = not path.exists() or path.read_bytes().startswith(_BEGINS.encode())
     if not learned:
         if ours:

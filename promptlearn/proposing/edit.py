@@ -68,7 +68,9 @@ class EditProposer:
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
         if len(brief.groups) > 1:
             return _without_offenders(draft, brief.parent, violations)
-        written = "\n".join(f"- {rule.text}" for rule in draft.prompt.rules if rule not in brief.parent.rules)
+        new = [rule for rule in draft.prompt.rules if rule not in brief.parent.rules]
+        written = "\n".join(f"- {rule.text}" for rule in new)
+        brief = replace(brief, reviews=_behind(new, brief) or brief.reviews)
         request = self._request(brief, brief.modes, 0).after(written or "(rules removed)", violations)
         made, spent = await answer(self._model, request)
         return _made(made, brief.parent, spent)
@@ -93,6 +95,12 @@ class EditProposer:
             repeat_index(brief.seed, draft),
             most,
         )
+
+
+def _behind(rules: Sequence[Rule], brief: Brief) -> tuple[Review, ...]:
+    """The approved reviews that these rules name as their sources: another request may have shown others."""
+    named = {source for rule in rules for source in rule.sources}
+    return tuple(one for one in brief.reviews if one.state == "approved" and (one.url or one.id) in named)
 
 
 def _without_offenders(draft: Draft, parent: Prompt, broken: Sequence[str]) -> Draft | None:

@@ -64,7 +64,7 @@ def shown_reviews(brief: Brief, turn: int = 0) -> list[Review]:
 def _reviews(brief: Brief, turn: int) -> str:
     shown = shown_reviews(brief, turn)
     left = sum(review.state == "approved" for review in brief.reviews) - len(shown)
-    note = [f"[+{left} more comments, which other requests show]"] if left else []
+    note = [f"[+{left} more comments, not shown here]"] if left else []
     return "\n".join([*map(_said, shown), *note])
 
 

@@ -11,7 +11,7 @@ from promptlearn.records import Json
 
 FLOOR = 0.1
 """Share of the drafts that is spread evenly, so that no proposer is ever given up: of n proposers each has a draft at
-least every ⌈n / FLOOR⌉ drafts."""
+least every ⌈n / FLOOR⌉ drafts that are shared out."""
 
 
 PRIOR_GAIN, PRIOR_CALLS = 0.1, 20

@@ -65,11 +65,13 @@ def answer_of(rollout: Rollout) -> Answer | None:
 def board_of(objectives: Sequence[ObjectiveConfig], rows: Iterable[RowFigures]) -> Board:
     """The figures of one prompt. Measures of answers leave out rows without one; a score that is missing is None.
 
-    By a judge that a failed gate held up, a row earns 0, as it does in the score of all.
+    By a judge that a failed gate held up, a row earns 0, as it does in the score of all; nothing where there is no such
+    score, because the gate itself could not judge (invariant 4).
     """
     board: dict[str, dict[str, float | None]] = {one.name: {} for one in objectives}
     for example, score, answer, verdicts in rows:
-        said = {one.name: 0.0 if is_skipped(one) else one.score for one in verdicts if one.error is None}
+        skipped = None if score is None else 0.0
+        said = {one.name: skipped if is_skipped(one) else one.score for one in verdicts if one.error is None}
         for name, figures in board.items():
             if name not in MEASURES:
                 figures[example] = score if name == QUALITY else said.get(name)

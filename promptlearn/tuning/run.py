@@ -232,14 +232,14 @@ class _Training:
 
     async def run(self) -> TuneResult:
         tuning = self._tuning
-        ledger = Ledger(self._job.budget, self._steering.clock, self._seconds_before / 60)
         checkpoints = Checkpoints(self._folder / "checkpoints")
         found = await asyncio.to_thread(self._found, checkpoints)
         progress = found or Progress()
-        progress.charge(ledger)
-        device = DeviceTime(progress.gpu_s)
         read = [reading.spending.wall_s for reading in progress.readings if reading.spending is not None]
         self._seconds_before = max([self._seconds_before, *read])  # a kill takes the last few seconds from the store
+        ledger = Ledger(self._job.budget, self._steering.clock, self._seconds_before / 60)
+        progress.charge(ledger)
+        device = DeviceTime(progress.gpu_s)
         diary = StoreDiary(self._log, (*self._job.warnings, *lint(self._job, tuning), *self._warnings))
         rows = {"train": len(self._job.dataset.train), "validation": len(self._validation_rows())}
         labels = labels_of(self._job.panel(self._job.judge))

@@ -153,6 +153,15 @@ async def test_a_judge_that_waits_is_asked_about_what_passed_alone() -> None:
     assert panel.score(asked) == 0.7
 
 
+async def test_a_gate_that_could_not_judge_is_named_for_that() -> None:
+    late = Fixed("late")
+    panel = Panel([Member(Fixed("gate", error=RuntimeError("down"))), Member(late, when="passed")])
+    gate, held = await panel.judge(EXAMPLE, ROLLOUT)
+    assert gate.error is not None
+    assert held.explanation == "not judged: gate could not judge, and late is asked about what passes"
+    assert (late.seen, panel.score((gate, held))) == ([], None)
+
+
 async def test_failing_a_gate_never_earns_more_than_passing_it() -> None:
     """A judgement that a failed gate held up counts 0 at its weight, and no veto, and the verdict has no score."""
     gate = Contains(needles=("a", "b", "c", "d"))

@@ -67,6 +67,12 @@ def test_a_judge_that_a_failed_gate_held_up_earns_nothing() -> None:
     assert mean("tone", found.values()) == 0.375
 
 
+def test_what_a_gate_that_could_not_judge_held_up_is_no_zero() -> None:
+    """Invariant 4."""
+    held = [Verdict("tone", "p/a", label="skipped"), Verdict("gate", "p/a", error=Failure("program", "it fell over"))]
+    assert board_of([ObjectiveConfig(name="tone")], [("a", None, None, held)])["tone"] == {"a": None}
+
+
 def test_a_mean_cost_with_an_unknown_price_is_unknown() -> None:
     assert mean("cost", [1.0, None]) is None
     assert mean("tone", [1.0, None]) == 1.0
