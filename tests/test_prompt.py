@@ -445,4 +445,5 @@ def test_demonstrations_of_one_s_own_have_no_provenance(tmp_path: Path) -> None:
     assert not beside.with_name("prompt.rules.yaml").exists()
     learned = replace(demo, source="e1")
     written = write_provenance(None, Prompt((Message("system", "Sort."),), demonstrations=(learned,)), beside)
-    assert written is not None and "e1" in written.read_text(encoding="utf-8")
+    assert written is not None
+    assert "e1" in written.read_text(encoding="utf-8")
