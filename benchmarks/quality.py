@@ -1,7 +1,7 @@
 """Learned prompts on real models: promptlearn, GEPA, DSPy's MIPROv2 and one rewrite pass, with 300 task calls each.
 
-    python benchmarks/quality.py --data DATA --models MODELS --results results.jsonl      # whatever is not there yet
-    python benchmarks/quality.py --results results.jsonl --table                          # the table alone
+    python benchmarks/quality.py --data DATA --models MODELS --results FILE               # whatever is not there yet
+    python benchmarks/quality.py --results benchmarks/results/quality.jsonl --table       # the table alone
 
 DATA holds `banking77/{train,test}.csv` and `bbh/*.json`; MODELS holds `qwen-coder-0.5b.gguf` (the task model) and
 `qwen-coder-1.5b.gguf` (the meta model; answers are judged by code, `label_set`). A cell is one contender on one task
