@@ -319,27 +319,9 @@ def specialists(kinds: Sequence[KindOfRow], runs: Sequence[str], by: str) -> Cha
         return None
     x = {"field": "run", "type": "nominal", "title": None, "sort": None, "axis": {"labelAngle": 0, "orient": "top"}}
     y = {"field": "kind", "type": "nominal", "title": f"{by} (rows)", "sort": None}
-    scale = {"domain": [0, 1], "scheme": "viridis"}
-    dark = {"condition": {"test": "datum.score < 0.55", "value": "white"}, "value": "black"}
-    return {
-        **_frame(40 + 30 * len(kinds), 700),
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "rect"},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "color": {"field": "score", "type": "quantitative", "title": "Mean score", "scale": scale},
-                    "tooltip": [{"field": name} for name in ("kind", "run", "score")],
-                },
-            },
-            {
-                "mark": {"type": "text"},
-                "encoding": {"x": x, "y": y, "text": {"field": "text"}, "color": dark},
-            },
-        ],
-    }
+    shade = {"field": "score", "title": "Mean score"}
+    layer = _shaded(x, y, shade, "text", ("kind", "run", "score"))
+    return {**_frame(40 + 30 * len(kinds), 700), "data": {"values": values}, "layer": layer}
 
 
 def confusion(table: Mapping[str, Mapping[str, int]]) -> Chart | None:
@@ -357,28 +339,21 @@ def confusion(table: Mapping[str, Mapping[str, int]]) -> Chart | None:
     axis = {"labelAngle": 0, "orient": "top"}
     x = {"field": "judge", "type": "nominal", "title": "The judge says", "sort": None, "axis": axis}
     y = {"field": "people", "type": "nominal", "title": "People say", "sort": None}
-    scale = {"domain": [0, 1], "scheme": "viridis"}
-    dark = {"condition": {"test": "datum.share < 0.55", "value": "white"}, "value": "black"}
-    share = {"field": "share", "type": "quantitative", "scale": scale, "legend": None}
-    return {
-        **_frame(80 + 36 * len(table), 420),
-        "data": {"values": values},
-        "layer": [
-            {
-                "mark": {"type": "rect"},
-                "encoding": {
-                    "x": x,
-                    "y": y,
-                    "color": share,
-                    "tooltip": [{"field": name} for name in ("people", "judge", "n")],
-                },
-            },
-            {
-                "mark": {"type": "text"},
-                "encoding": {"x": x, "y": y, "text": {"field": "n"}, "color": dark},
-            },
-        ],
-    }
+    layer = _shaded(x, y, {"field": "share", "legend": None}, "n", ("people", "judge", "n"))
+    return {**_frame(80 + 36 * len(table), 420), "data": {"values": values}, "layer": layer}
+
+
+def _shaded(x: Chart, y: Chart, shade: Chart, text: str, tooltip: Sequence[str]) -> list[Chart]:
+    """The layers of a table whose cells are shaded by a field from 0 to 1, with a text in each."""
+    color = {**shade, "type": "quantitative", "scale": {"domain": [0, 1], "scheme": "viridis"}}
+    dark = {"condition": {"test": f"datum.{shade['field']} < 0.55", "value": "white"}, "value": "black"}
+    return [
+        {
+            "mark": {"type": "rect"},
+            "encoding": {"x": x, "y": y, "color": color, "tooltip": [{"field": name} for name in tooltip]},
+        },
+        {"mark": {"type": "text"}, "encoding": {"x": x, "y": y, "text": {"field": text}, "color": dark}},
+    ]
 
 
 def tradeoffs(found: Tradeoffs) -> Chart | None:

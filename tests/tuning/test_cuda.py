@@ -73,6 +73,7 @@ def test_the_gradient_is_that_of_the_cpu(samples: list[TrainSample]) -> None:
     for each in (here, there):
         each.forward_backward(samples, Loss("grpo", kl_coef=0.1))
     assert off(gradient(there), gradient(here)) < 1e-3
+    torch.testing.assert_close(gradient(there), gradient(here), rtol=1e-3, atol=1e-5)
 
 
 @any_shape
@@ -107,7 +108,7 @@ def test_the_divergence_from_the_base_is_that_of_the_cpu(dtype: torch.dtype) -> 
     assert found == pytest.approx(expected, rel=0.2 if dtype == torch.bfloat16 else 1e-3)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.4)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-3), (torch.bfloat16, 0.2)])
 async def test_sampler_and_learner_agree(tmp_path: Path, dtype: torch.dtype, tolerance: float) -> None:
     shared = policy(dtype=dtype)
     learner, sampler = LocalLearner(shared), LocalSampler(shared)
