@@ -398,6 +398,21 @@ def is_skipped(verdict: Verdict) -> bool:
     return verdict.label == SKIPPED and verdict.score is None and verdict.error is None
 
 
+def has_passed(verdict: Verdict) -> bool:
+    """A judge that does not say passes from one half on."""
+    return verdict.passed if verdict.passed is not None else (verdict.score or 0.0) >= 0.5
+
+
+Standing = Literal["passed", "not_passed", "skipped", "not_judged"]
+"""What became of a judgement; `not_judged` is a failure of the judge, and no score (invariant 4)."""
+
+
+def standing(verdict: Verdict) -> Standing:
+    if verdict.score is None:
+        return "skipped" if is_skipped(verdict) else "not_judged"
+    return "passed" if has_passed(verdict) else "not_passed"
+
+
 @dataclass(frozen=True, slots=True)
 class Review:
     """One piece of human feedback, from a pull request or a file."""

@@ -59,6 +59,7 @@ def _figures(found: RunReport, judges: Sequence[JudgeReport]) -> None:
             "Verdicts": one.verdicts,
             "Passed": one.pass_rate,
             "Mean score": one.mean,
+            "Not asked": one.skipped,
             "No verdict": one.errors,
         }
         for judge in judges
@@ -72,9 +73,10 @@ def _figures(found: RunReport, judges: Sequence[JudgeReport]) -> None:
         key="judges_table",
         column_config={
             "Passed": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, help="Share of judged rows with the full score"
+                format="percent", min_value=0, max_value=1, help="Share of judged rows"
             ),
             "Mean score": st.column_config.NumberColumn(format="%.3f"),
+            "Not asked": st.column_config.NumberColumn(help="A judge before it did not pass; they are in no mean here"),
             "No verdict": st.column_config.NumberColumn(help="Failures; they are in no mean"),
         },
     )

@@ -11,9 +11,9 @@ from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.examine.choosing import chosen_judges
 from promptlearn.examine.labels import FAIL, PASS, categories, category
 from promptlearn.job import Job, open_bench
-from promptlearn.judging import Judge, Panel, has_passed
+from promptlearn.judging import Judge, Panel
 from promptlearn.judging.agreement import Agreement, agreement_of
-from promptlearn.records import Json, Usage, Verdict
+from promptlearn.records import Json, Usage, Verdict, has_passed
 from promptlearn.runlog import Observer, nobody
 from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
 

@@ -16,7 +16,7 @@ from promptlearn.judging.normal import normalise
 from promptlearn.judging.numeric import Numeric
 from promptlearn.judging.opening import CODE_JUDGES, EVIDENCE_JUDGES, judge_needs_model, open_judge
 from promptlearn.judging.outcome import DiffContains, DiffTouches, ExitCode, TestsPassed
-from promptlearn.judging.panel import Member, Panel, When, has_passed
+from promptlearn.judging.panel import Member, Panel, When
 from promptlearn.judging.relative import RelativeJudge
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "TestsPassed",
     "When",
     "check_examples",
-    "has_passed",
     "judge_needs_model",
     "load_judge_file",
     "normalise",

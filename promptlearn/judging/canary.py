@@ -20,8 +20,7 @@ from typing import Any, Literal, TypeVar
 from promptlearn.judging.base import Judge
 from promptlearn.judging.checklist import all_met
 from promptlearn.judging.llm import LLMJudge
-from promptlearn.judging.panel import has_passed
-from promptlearn.records import Example, Rollout, Verdict, as_text
+from promptlearn.records import Example, Rollout, Verdict, as_text, has_passed
 from promptlearn.variables import substitute
 
 T = TypeVar("T")

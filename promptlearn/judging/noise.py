@@ -22,8 +22,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from promptlearn.judging.panel import Panel, has_passed
-from promptlearn.records import Example, Json, Rollout, Verdict
+from promptlearn.judging.panel import Panel
+from promptlearn.records import Example, Json, Rollout, Verdict, has_passed
 
 LEVEL = 0.05
 """Two-sided share of cases in which the judge alone exceeds the floor."""

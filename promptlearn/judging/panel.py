@@ -15,7 +15,7 @@ from promptlearn.judging.base import Judge, Stochastic
 from promptlearn.judging.checks import check_examples
 from promptlearn.judging.excerpt import listing
 from promptlearn.judging.finding import not_judged, raised
-from promptlearn.records import SKIPPED, Example, Failure, Rollout, Split, Verdict, is_skipped
+from promptlearn.records import SKIPPED, Example, Failure, Rollout, Split, Verdict, has_passed, is_skipped
 
 When = Literal["always", "passed"]
 
@@ -161,11 +161,6 @@ class Panel:
         else:
             said |= await _ask_all(waiting, example, rollout, repeat, known)
         return tuple(said[member.judge.name] for member in members)
-
-
-def has_passed(verdict: Verdict) -> bool:
-    """A judge that does not say passes from one half on."""
-    return verdict.passed if verdict.passed is not None else (verdict.score or 0.0) >= 0.5
 
 
 def _all_passed(counted: Iterable[tuple[Member, Verdict]]) -> bool:

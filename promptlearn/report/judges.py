@@ -27,15 +27,17 @@ class JudgeOnVersion:
     split: Split
     verdicts: int
     errors: int
-    """Verdicts without a score (invariant 4)."""
+    """What it could not judge (invariant 4)."""
+    skipped: int
+    """What it was not asked about, because a judge before it did not pass."""
     passed: int
-    """Verdicts with the full score of 1."""
     mean: float | None
+    """Over what was judged; None where nothing was."""
 
     @property
     def pass_rate(self) -> float | None:
         """Of those that were judged; None where none was."""
-        judged = self.verdicts - self.errors
+        judged = self.verdicts - self.errors - self.skipped
         return self.passed / judged if judged else None
 
 
@@ -83,7 +85,8 @@ def judges(store: Store, which: str = "latest") -> tuple[JudgeReport, ...]:
         if row.judge.startswith(HUMAN):
             continue
         number = numbers.get(row.prompt, -1)
-        one = JudgeOnVersion(number, row.prompt, row.split, row.verdicts, row.verdicts - row.scored, row.full, row.mean)
+        errors = row.verdicts - row.scored - row.skipped
+        one = JudgeOnVersion(number, row.prompt, row.split, row.verdicts, errors, row.skipped, row.passed, row.mean)
         found.setdefault(row.judge, []).append(one)
     reports = []
     for name, rows in found.items():

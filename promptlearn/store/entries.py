@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from promptlearn.records import Rollout, Split, Usage, Verdict
+from promptlearn.records import Rollout, Split, Usage, Verdict, standing
 from promptlearn.store.codec import encode
 
 LARGEST = 10**14
@@ -39,6 +39,7 @@ def verdict_entry(run: str, verdict: Verdict, prompt: str, split: str) -> dict[s
         "body": encode(verdict),
         "prompt": prompt,
         "split": split,
+        "standing": standing(verdict),
         "about": verdict.about if verdict.kind == "human" else None,
         **_usage(verdict.usage),
     }

@@ -275,6 +275,36 @@ _LABELS = (
 )
 
 
+def _standings(connection: Connection) -> None:
+    """What became of each judgement in a column, so that what was skipped is told from what failed."""
+    connection.exec_driver_sql("ALTER TABLE verdicts ADD COLUMN standing TEXT NOT NULL DEFAULT ''")
+    last = {"run": "", "rollout": "", "judge": ""}
+    while rows := connection.execute(text(_VERDICT_PAGE), last).mappings().all():
+        last = {name: rows[-1][name] for name in last}
+        stood = [{f"of_{name}": row[name] for name in last} | {"standing": _standing(row["body"])} for row in rows]
+        connection.execute(text(_SET_STANDING), stood)
+    for statement in _STANDING_INDEX:
+        connection.exec_driver_sql(statement)
+
+
+def _standing(body: str) -> str:
+    verdict = json.loads(body)
+    if verdict["score"] is None:
+        return "skipped" if verdict["label"] == "skipped" and verdict["error"] is None else "not_judged"
+    passed = verdict["passed"] if verdict["passed"] is not None else verdict["score"] >= 0.5
+    return "passed" if passed else "not_passed"
+
+
+_VERDICT_PAGE = """SELECT run, rollout, judge, body FROM verdicts
+    WHERE (run, rollout, judge) > (:run, :rollout, :judge) ORDER BY run, rollout, judge LIMIT 1000"""
+_SET_STANDING = """UPDATE verdicts SET standing = :standing
+    WHERE run = :of_run AND rollout = :of_rollout AND judge = :of_judge"""
+_STANDING_INDEX = (
+    "DROP INDEX ix_verdicts_sums",
+    f"CREATE INDEX ix_verdicts_sums ON verdicts (run, prompt, split, judge, score, standing, {', '.join(_USAGE)})",
+)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _first_tables,
     _feedback_tables,
@@ -285,6 +315,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _judge_tables,
     _report_tables,
     _label_columns,
+    _standings,
 )
 
 

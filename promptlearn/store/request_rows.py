@@ -61,8 +61,8 @@ class JudgeRow:
     split: Split
     verdicts: int
     scored: int
-    full: int
-    """Verdicts with the full score of 1."""
+    passed: int
+    skipped: int
     mean: float | None
 
 

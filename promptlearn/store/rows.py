@@ -73,7 +73,7 @@ class ScoreRow:
     n: int
     """Verdicts with a score."""
     unscored: int
-    """Verdicts without one: not judged, counted on their own (invariant 4)."""
+    """Verdicts without one: not judged or not asked for, in no mean (invariant 4)."""
     usage: Usage = Usage()
     """What judging cost."""
 

@@ -103,7 +103,8 @@ verdicts = Table(
     Column("prompt", Text, nullable=False, server_default=""),
     Column("split", Text, nullable=False, server_default=""),
     Column("about", Text),
-    Index("ix_verdicts_sums", "run", "prompt", "split", "judge", "score", *USAGE),
+    Column("standing", Text, nullable=False, server_default=""),
+    Index("ix_verdicts_sums", "run", "prompt", "split", "judge", "score", "standing", *USAGE),
 )
 PEOPLE = verdicts.c.about.is_not(None)
 """Verdicts that are people's labels: few, and found by an index of their own."""

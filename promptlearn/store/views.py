@@ -147,18 +147,21 @@ class Views:
         """Each judge on each prompt and split, people (`human:…`) among them. Reads an index alone."""
         of = schema.verdicts.c
         key = (of.judge, of.prompt, of.split)
-        full = func.sum(case((of.score >= 1, 1), else_=0)).label("full")
-        counts = (func.count().label("verdicts"), func.count(of.score).label("scored"), full)
+        passed, skipped = (func.sum(case((of.standing == one, 1), else_=0)).label(one) for one in ("passed", "skipped"))
+        counts = (func.count().label("verdicts"), func.count(of.score).label("scored"), passed, skipped)
         query = select(*key, *counts, func.avg(of.score).label("mean")).where(of.run == run)
         return [
-            JudgeRow(row.judge, row.prompt, row.split, row.verdicts, row.scored, int(row.full), row.mean)
+            JudgeRow(
+                row.judge, row.prompt, row.split, row.verdicts, row.scored, int(row.passed), int(row.skipped), row.mean
+            )
             for row in self._all(query.group_by(*key).order_by(*key))
         ]
 
     def judge_errors(self, run: str, prompt: str, judge: str, limit: int = 20) -> list[Verdict]:
-        """Verdicts of one judge that have no score, with their words."""
+        """What one judge could not judge, with its words."""
         of = schema.verdicts.c
-        query = select(of.body).where(of.run == run, of.prompt == prompt, of.judge == judge, of.score.is_(None))
+        found = (of.run == run, of.prompt == prompt, of.judge == judge, of.standing == "not_judged")
+        query = select(of.body).where(*found)
         return [decode(Verdict, row.body) for row in self._all(query.order_by(of.rollout).limit(limit))]
 
     def disputes(

@@ -154,6 +154,8 @@ def test_judges_beside_each_other_and_beside_people(store: Store, run: str) -> N
     exact, tone = report.judges(store, run)
     assert (exact.name, exact.errors, exact.labelled, exact.agreement) == ("exact", 0, 0, None)
     assert (tone.name, tone.errors, tone.labelled, tone.agreement) == ("tone", 10, 1, 0.0)
+    assert {one.skipped for one in tone.by_version} == {0}
+    assert {one.pass_rate for one in tone.by_version} == {1.0}, "of what it judged"
     unjudged = report.judge_errors(store, run, "tone")
     assert {verdict.error.kind for verdict in unjudged if verdict.error} == {"unparseable"}
     apart = report.disagreements(store, run, "baseline")

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from promptlearn.errors import StoreError
-from promptlearn.records import Rollout, Usage, Verdict
+from promptlearn.records import Failure, Rollout, Usage, Verdict
 from promptlearn.store import open_store
 from promptlearn.store.codec import encode
 from promptlearn.store.dialect import connect, insert_new, upsert
@@ -201,6 +201,33 @@ def test_labels_that_overwrote_each_other_are_told_apart(tmp_path: Path) -> None
         ("human:ana@tone", "tone", 1.0, True, "polite"),
         ("human:ben", "", 0.5, False, "so so"),
     ]
+
+
+def test_an_old_store_tells_what_was_skipped_from_what_failed(tmp_path: Path) -> None:
+    """Of before a verdict's standing had a column."""
+    place = find_place(tmp_path / "store.db")
+    engine = connect(place.url)
+    migrate(engine, str(place), MIGRATIONS[:9])
+    said = (
+        Verdict("tone", "p/a", 0.8, passed=True),
+        Verdict("tone", "p/b", 0.8, passed=False),
+        Verdict("tone", "p/c", 0.5),
+        Verdict("tone", "p/d", label="skipped"),
+        Verdict("tone", "p/e", error=Failure("timeout", "60 s")),
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("INSERT INTO runs VALUES ('r', '', 'd', '{}', 'finished', '', '{}', 0, '{}', 0)")
+        for one in said:
+            connection.exec_driver_sql(
+                "INSERT INTO verdicts (run, rollout, judge, score, body, prompt, split)"
+                " VALUES ('r', ?, 'tone', ?, ?, 'p', 'test')",
+                (one.rollout, one.score, encode(one)),
+            )
+    engine.dispose()
+    with open_store(tmp_path / "store.db") as store:
+        [row] = store.views.judges("r")
+        assert (row.verdicts, row.scored, row.passed, row.skipped) == (5, 3, 2, 1)
+        assert [one.rollout for one in store.views.judge_errors("r", "p", "tone")] == ["p/e"]
 
 
 def test_migrations_lead_to_the_schema(tmp_path: Path) -> None:
