@@ -97,17 +97,18 @@ class Panel:
         return await self._judge(members, example, rollout, repeat, verdicts)
 
     def score(self, verdicts: Sequence[Verdict]) -> float | None:
-        """Weighted mean of the members' scores, 0 to 1; 0 where a veto judge did not pass; None for *not judged*.
+        """Weighted mean of the members' scores, 0 to 1; None for *not judged*.
 
-        None where a member that is not optional has no verdict or no score (invariant 4). A judgement that was skipped
+        0 where a veto judge did not pass, whatever the others say or fail to say. Otherwise None where a member that is
+        not optional has no verdict or no score (invariant 4). A judgement that was skipped
         counts 0: what fails a gate earns nothing behind it. Verdicts of gold judges stay out of the mean, as do those
         of others than the members, a person's for instance.
         """
+        if self.vetoed(verdicts):
+            return 0.0
         counted = self._counted(verdicts)
         if counted is None:
             return None
-        if any(member.veto and verdict.score is not None and not has_passed(verdict) for member, verdict in counted):
-            return 0.0
         total = math.fsum(member.weight for member, _ in counted)
         if not total:
             return None
@@ -119,7 +120,7 @@ class Panel:
         """Whether every judge that counts passes; None where there is no score."""
         if self.score(verdicts) is None:
             return None
-        return _all_passed(self._counted(verdicts) or ())
+        return not self.vetoed(verdicts) and _all_passed(self._counted(verdicts) or ())
 
     def vetoed(self, verdicts: Sequence[Verdict]) -> bool:
         """Whether a judge with a veto, of those that steer, was asked and did not pass."""

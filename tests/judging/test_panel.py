@@ -98,6 +98,14 @@ def test_weights_veto_and_optional_members() -> None:
     assert panel.score([said("main", 1.0), said("style", 1.0), said("safe", 0.9, False)]) == 0.0
     assert panel.score([said("main", 1.0), said("style", 1.0), said("safe", 0.0)]) == 0.0
     assert panel.score([said("main", 1.0), said("style", 1.0), said("safe", None)]) is None
+
+
+def test_a_veto_holds_where_another_judge_failed() -> None:
+    panel = Panel([Member(Fixed("main")), Member(Fixed("safe"), weight=0, veto=True)])
+    fired = [said("main", None), said("safe", 0.0, False)]
+    assert (panel.score(fired), panel.passed(fired)) == (0.0, False)
+    quiet = [said("main", None), said("safe", 1.0, True)]
+    assert (panel.score(quiet), panel.passed(quiet)) == (None, None)
     assert panel.score([said("main", 1.0), said("style", 1.0)]) is None
     assert panel.score([said("main", None), said("style", 1.0), said("safe", 1.0)]) is None
     assert panel.score([said("main", 1.0), said("style", 1.0), said("safe", 1.0), said("a person", 0.0)]) == 1.0
