@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from promptlearn.config import QUALITY, ObjectiveConfig
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Panel
-from promptlearn.judging.noise import Judged, measure_noise
+from promptlearn.judging.noise import Judged, PanelNoise, measure_noise
 from promptlearn.objectives import board_of_rows
 from promptlearn.records import Example, Json, Prompt
 from promptlearn.result import Conclusion, Difference, Measure, ObjectiveResult
@@ -108,16 +108,27 @@ async def above_noise(proof: Proof, panel: Panel, rows: int, repeats: int) -> tu
         return proof, None
     sample = [row for pair in zip(proof.before, proof.after, strict=True) for row in pair if row.score is not None]
     judged = [Judged(row.example, row.rollout, row.verdicts) for row in sample[:rows]]
-    noise = (await measure_noise(panel, judged, repeats)).score
-    floor = noise.floor(proof.delta.n)
-    refused = proof.delta.score < floor
-    words = (
-        f"the difference of {proof.delta.score:+.3f} over {proof.delta.n} rows is below the noise floor of the judges, "
-        f"{floor:.3f}: they change their minds about the same answer in {noise.flip_rate:.0%} of cases; take a "
+    measured = await measure_noise(panel, judged, repeats)
+    noise, floor = measured.score, measured.score.floor(proof.delta.n)
+    words = _below(proof.delta, measured, floor)
+    figures = {**noise.to_json(), "floor": floor, "refused": bool(words), "message": words}
+    return (replace(proof, conclusion="not_proven") if words else proof), figures
+
+
+def _below(delta: Difference, noise: PanelNoise, floor: float | None) -> str:
+    """Why a difference is nothing to rely on; empty where it is above the noise floor."""
+    if floor is None or noise.score.flip_rate is None:
+        return (
+            "the noise of the judges is not known, because no answer could be judged twice; most often: "
+            f"{noise.trouble or 'no verdict'}; mend that, and see what `promptlearn judge noise` says"
+        )
+    if delta.score >= floor:
+        return ""
+    return (
+        f"the difference of {delta.score:+.3f} over {delta.n} rows is below the noise floor of the judges, "
+        f"{floor:.3f}: they change their minds about the same answer in {noise.score.flip_rate:.0%} of cases; take a "
         "steadier judge (`promptlearn judge noise`) or more test rows"
     )
-    figures = {**noise.to_json(), "floor": floor, "refused": refused, "message": words if refused else ""}
-    return (replace(proof, conclusion="not_proven") if refused else proof), figures
 
 
 def _holds(before: Sequence[Row], after: Sequence[Row]) -> bool:

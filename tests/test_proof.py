@@ -103,6 +103,23 @@ async def test_a_difference_below_the_judges_noise_is_no_improvement() -> None:
     assert "+0.080 over 100 rows is below the noise floor" in noise["message"]
 
 
+class OnceOnly(Moody):
+    """Can not judge anything a second time."""
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        return Verdict(self.name, rollout.id, error=Failure("rate_limit", "slow down"))
+
+
+async def test_noise_that_could_not_be_measured_is_none_of_0() -> None:
+    """Invariants 4 and 7."""
+    result, panel = await with_judge(OnceOnly(steady=True))
+    refused, noise = await above_noise(result, panel, 8, 3)
+    assert refused.conclusion == "not_proven"
+    assert noise is not None
+    assert (noise["rollouts"], noise["flip_rate"], noise["floor"], noise["refused"]) == (0, None, None, True)
+    assert "no answer could be judged twice; most often: slow down" in noise["message"]
+
+
 async def test_a_steady_judge_refuses_nothing() -> None:
     """Invariant 7."""
     result, panel = await with_judge(Moody(steady=True))

@@ -14,6 +14,7 @@ import streamlit as st
 from promptlearn import charts as draw
 from promptlearn.dashboard import desk
 from promptlearn.records import Json, as_text
+from promptlearn.report import SCORE
 from promptlearn_app import charts, downloads, reads, safe, words
 from promptlearn_app.labelling import settle_form
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from promptlearn.report import Examined
     from promptlearn.store.judge_rows import JudgeCheck
 
-SCORE = "(score)"
-"""Under this name stands the noise of the score that all judges of a configuration make together."""
 CASES = 3
 """Disagreements on a page."""
 QUOTES = 3
@@ -118,7 +117,7 @@ def _noise(one: Examined, check: JudgeCheck) -> None:
     ]
     safe.facts(
         [
-            ("Flip rate", f"{words.share(body['flip_rate'])} of pairs of judgements of the same answer"),
+            ("Flip rate", _flips(body["flip_rate"])),
             ("Judge's share of the variance", words.share(body["judge_share"])),
             *floors,
             ("Measured on", f"{body['judgements']} judgements of {words.plural(body['rollouts'], 'answer')}"),
@@ -126,6 +125,12 @@ def _noise(one: Examined, check: JudgeCheck) -> None:
         ]
     )
     safe.note("A smaller difference of two mean scores than the noise floor may be the judge's mood alone.")
+
+
+def _flips(rate: float | None) -> str:
+    if rate is None:
+        return "not known: no answer was judged twice"
+    return f"{words.share(rate)} of pairs of judgements of the same answer"
 
 
 def _agreement(one: Examined, check: JudgeCheck) -> None:

@@ -48,13 +48,13 @@ def noise(
 
 def _print_noise(report: NoiseReport) -> None:
     from promptlearn.cli.console import as_score, say, table
-    from promptlearn.examine.noise import SCORE
+    from promptlearn.store.judge_rows import SCORE
 
     found = {**report.noise.judges, SCORE: report.noise.score}
     rows = [
         [
             report.sources.get(name, "the score of all"),
-            f"{noise.flip_rate:.1%}",
+            "–" if noise.flip_rate is None else f"{noise.flip_rate:.1%}",
             "–" if noise.judge_share is None else f"{noise.judge_share:.0%}",
             *(as_score(noise.floor(count)) for count in report.rows.values()),
         ]
@@ -62,4 +62,10 @@ def _print_noise(report: NoiseReport) -> None:
     ]
     floors = [f"floor, {count} {split} rows" for split, count in report.rows.items()]
     table(["judge", "flips", "judge's share", *floors], rows, right=(1, 2, *range(3, 3 + len(floors))))
-    say(f"{report.rollouts} answers, each judged {report.repeats} times; {report.usage.calls} judge calls")
+    of = report.noise.score
+    judged = (
+        f"each judged {report.repeats} times"
+        if of.judgements == report.rollouts * report.repeats
+        else (f"{of.rollouts} of them judged at least twice, {of.judgements} judgements in all")
+    )
+    say(f"{report.rollouts} answers, {judged}; {report.usage.calls} judge calls")

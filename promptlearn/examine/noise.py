@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from promptlearn.errors import ConfigError
+from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.examine.choosing import source_of
 from promptlearn.job import Job, check_job, evaluating
 from promptlearn.judging.noise import Judged, Noise, PanelNoise, measure_noise
 from promptlearn.records import Json, Usage
 from promptlearn.runlog import Observer, nobody
-from promptlearn.store.judge_rows import JudgeCheck
-
-SCORE = "(score)"
-"""Stands where a judge's name does, for the score that several judges make together."""
+from promptlearn.store.judge_rows import SCORE, JudgeCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,8 @@ async def examine_noise(
 ) -> NoiseReport:
     """Answer the first validation rows with the job's prompt and judge each answer `repeats` times; kept in the store.
 
-    Raises PromptlearnError, `ConfigError` where no judge could say anything else the second time.
+    Raises PromptlearnError, `ConfigError` where no judge could say anything else the second time, `TooManyErrors` where
+    no answer was judged twice.
     """
     check_job(job, learns=False)
     if not job.panel(job.judge).stochastic:
@@ -51,6 +49,11 @@ async def examine_noise(
     async with evaluating(job, [("validation", examples)], observer, stopping) as (bench, rows):
         judged = [Judged(row.example, row.rollout, row.verdicts) for row in rows if row.rollout.error is None]
         noise = await measure_noise(bench.panel, judged, repeats)
+        if not noise.score.rollouts:
+            raise TooManyErrors(
+                f"none of the {len(judged)} answers could be judged twice; most often: {noise.trouble or 'no answer'}; "
+                "mend that (`promptlearn doctor` greets each model) and run the same command again"
+            )
         sizes = {"validation": len(job.dataset.validation), "test": len(job.dataset.test)}
         sources = {name: source_of(name, judged) for name in noise.judges}
         report = NoiseReport(bench.log.run, len(judged), repeats, noise, sources, sizes, bench.ledger.usage("judge"))

@@ -20,6 +20,7 @@ import asyncio
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mode
 from typing import NamedTuple
 
 from promptlearn.judging.panel import Panel
@@ -45,36 +46,38 @@ class Noise:
     """That were judged at least twice."""
     judgements: int
     """Of these; what was not judged is not among them (invariant 4)."""
-    flip_rate: float
-    judge_variance: float
-    rollout_variance: float
+    flip_rate: float | None
+    """None, as all that follows, where nothing was judged twice: that is no noise of 0."""
+    judge_variance: float | None
+    rollout_variance: float | None
 
     @property
     def judge_share(self) -> float | None:
         """Share of the variance of one score that is the judge's; None where nothing varies."""
-        total = self.judge_variance + self.rollout_variance
-        return self.judge_variance / total if total else None
+        total = (self.judge_variance or 0) + (self.rollout_variance or 0)
+        return (self.judge_variance or 0) / total if total else None
 
-    def floor(self, rows: int) -> float:
+    def floor(self, rows: int) -> float | None:
         """The difference of two mean scores over `rows` rows each below which it may be the judge's alone."""
-        return self.mean_floor(rows) * math.sqrt(2)
+        alone = self.mean_floor(rows)
+        return None if alone is None else alone * math.sqrt(2)
 
-    def mean_floor(self, rows: int) -> float:
+    def mean_floor(self, rows: int) -> float | None:
         """How far the judge alone may move a mean score over `rows` rows."""
         from scipy.special import stdtrit
 
-        freedom = self.judgements - self.rollouts
-        if not self.judge_variance or freedom < 1:
-            return 0.0
-        return float(stdtrit(freedom, 1 - LEVEL / 2)) * math.sqrt(self.judge_variance / max(1, rows))
+        if self.judge_variance is None:
+            return None
+        quantile = float(stdtrit(self.judgements - self.rollouts, 1 - LEVEL / 2))
+        return quantile * math.sqrt(self.judge_variance / max(1, rows))
 
     def to_json(self) -> dict[str, Json]:
         return {
             "rollouts": self.rollouts,
             "judgements": self.judgements,
             "flip_rate": self.flip_rate,
-            "judge_sd": math.sqrt(self.judge_variance),
-            "rollout_sd": math.sqrt(self.rollout_variance),
+            "judge_sd": _root(self.judge_variance),
+            "rollout_sd": _root(self.rollout_variance),
             "judge_share": self.judge_share,
         }
 
@@ -85,6 +88,8 @@ class PanelNoise:
 
     score: Noise
     judges: Mapping[str, Noise]
+    trouble: str = ""
+    """Why judgements failed, most often; empty where none did."""
 
 
 async def measure_noise(panel: Panel, rows: Sequence[Judged], repeats: int) -> PanelNoise:
@@ -104,7 +109,8 @@ async def measure_noise(panel: Panel, rows: Sequence[Judged], repeats: int) -> P
     ]
     scores = [_of_panel(panel, column) for column in per_row]
     judges = {name: noise_of([_of_judge(name, column) for column in per_row]) for name in panel.stochastic_judges}
-    return PanelNoise(noise_of(scores), judges)
+    failed = [one.error.message for column in per_row for said in column for one in said if one.error is not None]
+    return PanelNoise(noise_of(scores), judges, mode(failed) if failed else "")
 
 
 def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:
@@ -113,7 +119,7 @@ def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:
     counts = [len(column) for column in usable]
     total, groups = sum(counts), len(usable)
     if not groups:
-        return Noise(0, 0, 0.0, 0.0, 0.0)
+        return Noise(0, 0, None, None, None)
     means = [math.fsum(score for score, _ in column) / len(column) for column in usable]
     within = math.fsum(
         (score - mean) ** 2 for column, mean in zip(usable, means, strict=True) for score, _ in column
@@ -141,6 +147,10 @@ def _between(counts: Sequence[int], means: Sequence[float], within: float) -> fl
     between = math.fsum(n * (mean - grand) ** 2 for n, mean in zip(counts, means, strict=True)) / (groups - 1)
     size = (total - sum(n * n for n in counts) / total) / (groups - 1)
     return max(0.0, (between - within) / size)
+
+
+def _root(variance: float | None) -> float | None:
+    return None if variance is None else math.sqrt(variance)
 
 
 def _flips(passed: Sequence[bool]) -> float:

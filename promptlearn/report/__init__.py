@@ -51,8 +51,10 @@ from promptlearn.report.sides import SideLine, side_by_side, sides
 from promptlearn.report.specialists import KindOfRow, Specialists
 from promptlearn.report.tradeoffs import Figure, Standing, Tradeoffs, lead_of, tradeoffs
 from promptlearn.report.training import TuningReport, tuning, tuning_samples
+from promptlearn.store.judge_rows import SCORE
 
 __all__ = [
+    "SCORE",
     "Arm",
     "Attempt",
     "Band",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from promptlearn.records import Example, Json, Rollout, fingerprint
 
 CheckKind = Literal["canary", "noise", "agreement", "alignment"]
 CHECK_KINDS: tuple[CheckKind, ...] = ("canary", "noise", "agreement", "alignment")
+SCORE = "(score)"
+"""Stands where a judge's name does, for the score that all judges of a configuration make together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,19 @@ class HumanLabel:
     """0 to 1, whatever the judge's scale, where the person gave one; `label` is the word for it (`score_word`)."""
 
     @property
+    def answer(self) -> str:
+        """Names what was labelled: the inputs, the output, and what happened on the way to it."""
+        return fingerprint([dict(self.example.inputs), self.rollout.output, *self._behind()])
+
+    @property
     def item(self) -> str:
-        """The same for the same output to the same inputs: the latest word on it counts."""
-        return fingerprint([dict(self.example.inputs), self.rollout.output, self.judge])
+        """Names the answer and whose question about it was answered: the latest word counts."""
+        return fingerprint([dict(self.example.inputs), self.rollout.output, self.judge, *self._behind()])
+
+    def _behind(self) -> list[Json]:
+        """Two agents may say the same, and one of them be right."""
+        turns, evidence = self.rollout.turns, self.rollout.evidence
+        return [[asdict(turn) for turn in turns], dict(evidence)] if turns or evidence else []
 
 
 def score_word(score: float) -> str:

@@ -40,6 +40,17 @@ def test_a_judge_that_never_wavers_has_no_floor(
     assert json.loads(capsys.readouterr().out)["judge_calls"] == 0  # all from the journal (invariant 3)
 
 
+def test_answers_that_nobody_could_judge_twice_have_no_noise_of_0(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"rules": [], "default": "well"}), encoding="utf-8")
+    assert execute(["judge", "noise", "-q", "--rollouts", "5", "--set", "search.max_error_share=1"]) == 5
+    assert "none of the 5 answers could be judged twice; most often: " in capsys.readouterr().err
+    with open_store(create=False) as store:
+        assert store.judges.items("noise") == []
+
+
 def test_judges_by_code_have_no_noise_to_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
