@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -122,10 +122,11 @@ def settle(store: Store, judge: str, item: str, said: str, who: str, words: str 
         raise UsageError(f"the newest calibration of judge {judge} has no disagreement {item}")
     if said not in body["labels"]:
         raise UsageError(f"{said!r} is no label of this comparison: possible are {', '.join(body['labels'])}")
-    example = Example(case["example"], case["inputs"], case["expected"])
-    rollout = Rollout("human", case["example"], case["output"])
-    both = [HumanLabel(example, rollout, said, redact(words), name, about) for about in (judge, "")]
-    label = next((one for one in both if one.item == item), both[0])  # the answer as a whole may have been labelled
+    known = next((one for one in store.judges.labels(judge, whole=True) if one.item == item), None)
+    if known is None:  # of a table
+        example = Example(case["example"], case["inputs"], case["expected"])
+        known = HumanLabel(example, Rollout("human", case["example"], case["output"]), said, judge=judge)
+    label = replace(known, label=said, explanation=redact(words), person=name, at="", score=None)
     run_now(store.judges.label([label]))
     return label
 

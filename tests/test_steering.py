@@ -15,8 +15,10 @@ from promptlearn import Budget, RunResult, control, report, steering
 from promptlearn.errors import Interrupted, UsageError
 from promptlearn.examine.labels import run_labels
 from promptlearn.ledger import Charge, Ledger, RoleCap
+from promptlearn.records import Example, Rollout, Turn
 from promptlearn.steering import raised
 from promptlearn.store import Store, open_store
+from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
 
 
 @pytest.fixture(autouse=True)
@@ -270,6 +272,19 @@ def test_a_disagreement_is_settled_once_and_seen_as_settled(tmp_path: Path) -> N
             control.settle(store, "exact", case["item"], "fitting", "ana")
         with pytest.raises(UsageError, match="needs the name"):
             control.settle(store, "tone", case["item"], "fitting", "")
+
+
+def test_what_an_agent_did_stays_with_its_label_when_that_is_settled(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        agent = Rollout("p", "e", "Done.", evidence={"check": {"exit_code": 1}}, turns=(Turn("assistant", "Done."),))
+        label = HumanLabel(Example("e", {"task": "mend it"}), agent, "pass", person="kim", judge="j")
+        case = {"item": label.item, "example": "e", "inputs": {"task": "mend it"}, "expected": None, "output": "Done."}
+        check = JudgeCheck("agreement", "j", "j@1", {"labels": ["pass", "fail"], "disagreements": [case]})
+        control.run_now(store.judges.label([label]))
+        control.run_now(store.judges.keep(check))
+        control.settle(store, "j", label.item, "fail", "ann", "its check failed")
+        [settled] = store.judges.labels("j")
+        assert (settled.label, settled.person, settled.rollout) == ("fail", "ann", agent)
 
 
 async def test_a_label_of_the_whole_answer_counts_for_a_judge_that_is_alone(tmp_path: Path) -> None:

@@ -75,13 +75,13 @@ def run_labels(store: Store, run: str, judge: str, whole: bool = False) -> list[
         kept = store.reader.verdicts(run, digest, None)
         said = [verdict for verdict in kept if verdict.kind == "human" and verdict.about in wanted]
         rollouts = {row.rollout.id: row.rollout for row in store.reader.rollouts(run, digest, None)} if said else {}
-        found += [_from_verdict(verdict, rollouts[verdict.rollout], examples, judge) for verdict in said]
+        found += [_from_verdict(verdict, rollouts[verdict.rollout], examples) for verdict in said]
     return found
 
 
 def latest(labels: Iterable[HumanLabel]) -> list[HumanLabel]:
-    """One label per output: of several, the last."""
-    return list({label.item: label for label in labels}.values())
+    """One label per answer, whichever question it was given to: of several, the last."""
+    return list({label.answer: label for label in labels}.values())
 
 
 def categories(judge: Judge, labels: Sequence[HumanLabel]) -> tuple[str, ...]:
@@ -176,12 +176,12 @@ class _Answers:
         return cells.get(self._column) if self._column else self._known.get(fingerprint(dict(inputs)))
 
 
-def _from_verdict(verdict: Verdict, rollout: Rollout, examples: Mapping[str, Example], judge: str) -> HumanLabel:
+def _from_verdict(verdict: Verdict, rollout: Rollout, examples: Mapping[str, Example]) -> HumanLabel:
     word = verdict.label or (PASS if verdict.passed else FAIL)
     if verdict.score is not None and word in (PASS, FAIL) and not verdict.passed:
         word = score_word(verdict.score)
     example = examples.get(rollout.example) or Example(rollout.example, {})
-    return HumanLabel(example, rollout, word, verdict.explanation, verdict.source, judge, score=verdict.score)
+    return HumanLabel(example, rollout, word, verdict.explanation, verdict.source, verdict.about, score=verdict.score)
 
 
 def _one_of(columns: Sequence[str], wanted: Sequence[str]) -> str | None:

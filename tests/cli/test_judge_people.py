@@ -121,6 +121,26 @@ def test_a_label_of_the_judge_s_own_is_compared_as_it_is_and_can_be_settled(
     assert item not in [case["item"] for case in again["disagreements"]]
 
 
+def test_a_label_of_an_answer_as_a_whole_counts_once_and_is_settled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run has it beside its verdicts, and the store among people's labels."""
+    monkeypatch.chdir(shop(tmp_path))
+    assert execute(["eval", "--json", "-q"]) == 0
+    run = json.loads(capsys.readouterr().out)["run_id"]
+    with open_store() as store:
+        for row in store.reader.rollouts(run)[:4]:
+            control.label(store, run, row.rollout.example, 0.0, "kim", "no")
+    assert execute(["judge", "calibrate", "--run", run, "--json", "-q"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["n"], found["confusion"]["fail"]["pass"]) == (4, 4)
+    with open_store() as store:
+        control.settle(store, "criterion", found["disagreements"][0]["item"], "pass", "ann")
+    assert execute(["judge", "calibrate", "--run", run, "--json", "-q"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert (again["n"], again["confusion"]["pass"]["pass"], len(again["disagreements"])) == (4, 1, 3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -1,9 +1,11 @@
 """What people's labels mean to a judge: its own labels, words, and numbers on its own scale."""
 
+from dataclasses import replace
+
 import pytest
 
 from promptlearn.errors import DataError
-from promptlearn.examine.labels import FAIL, PASS, categories, category
+from promptlearn.examine.labels import FAIL, PASS, categories, category, latest
 from promptlearn.judging import Callable, Contains, ExactMatch, Judge, LLMJudge, load_judge_file
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example, Rollout, Verdict
@@ -66,6 +68,15 @@ async def test_a_person_who_scores_as_a_judge_does_agrees_with_it() -> None:
         verdict = await judge.judge(EXAMPLE, ROLLOUT)
         assert verdict.score == 0.5
         assert meant("0.5", judge, verdict) == said
+
+
+def test_two_agents_that_say_the_same_are_labelled_apart() -> None:
+    """One of them did what it says."""
+    true, lie = (replace(ROLLOUT, evidence={"check": {"exit_code": code}}) for code in (0, 1))
+    labels = [HumanLabel(EXAMPLE, true, PASS, judge="tests"), HumanLabel(EXAMPLE, lie, FAIL, judge="tests")]
+    assert latest(labels) == labels
+    again = replace(labels[1], label=PASS, judge="")
+    assert latest([*labels, again]) == [labels[0], again], "the last word, whichever question it was given to"
 
 
 @pytest.mark.parametrize(("name", "said"), [("tone", PASS), ("correctness", FAIL), ("rubric", FAIL)])
