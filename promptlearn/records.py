@@ -467,6 +467,8 @@ class FailureMode:
     """False where a single example stands behind it."""
     points: int = 1
     """Different things that are said about it: suggestions, or sentences where no suggestion sums them up."""
+    cost: float = 0.0
+    """Score that it took from its rows, all together; a row that fails in several ways shares its loss out to them."""
 
 
 @dataclass(frozen=True, slots=True)

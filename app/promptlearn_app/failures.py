@@ -33,7 +33,7 @@ def page() -> None:
         return
     safe.note(
         f"{words.plural(failures.failing, 'row')} below the full score, in {words.plural(len(failures.modes), 'way')}. "
-        "The most frequent comes first."
+        "What costs most score comes first."
     )
     for number, mode in enumerate(failures.modes[:SHOWN]):
         _mode(found, mode, number)
@@ -43,7 +43,9 @@ def _mode(found: RunReport, one: ModeReport, number: int) -> None:
     mode = one.mode
     label = f"{words.plural(len(mode.examples), 'row')} · {safe.plain(words.cut(mode.title, 110))}"
     with st.expander(label, expanded=number == 0):
-        labels = [("happens in general", "warn") if mode.general else ("a single case", "calm")]
+        lost = words.score(mode.cost)
+        labels = [(f"costs {lost} of score", "calm")] if mode.cost else []
+        labels += [("happens in general", "warn") if mode.general else ("a single case", "calm")]
         if one.rerun:
             tone = "good" if one.fixed == one.rerun else "warn"
             labels.append((f"the best prompt gets {one.fixed} of {one.rerun} of these rows right", tone))

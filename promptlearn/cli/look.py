@@ -315,6 +315,7 @@ def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
     rows = [
         [
             str(len(one.mode.examples)),
+            f"{one.mode.cost:.3g}",
             one.mode.title,
             "general" if one.mode.general else "one case",
             f"{one.fixed} of {one.rerun}",
@@ -322,7 +323,7 @@ def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
         ]
         for one in found.modes
     ]
-    table(["examples", "failure mode", "kind", "mended by the best", "for example"], rows, right=(0,))
+    table(["examples", "score lost", "failure mode", "kind", "mended by the best", "for example"], rows, right=(0, 1))
 
 
 def _candidate(one: CandidateReport, numbers: Mapping[str, str], judges: Sequence[str]) -> list[str]:

@@ -32,6 +32,8 @@ class JudgedRow:
     example: Example
     rollout: Rollout
     verdicts: tuple[Verdict, ...]
+    score: float | None = None
+    """What all judges together gave it; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,25 @@ class Critique:
     """Position of the row."""
     row: JudgedRow
     verdict: Verdict
+    cost: float
+    """Its part in what the row lost."""
 
 
 def critiques(rows: Sequence[JudgedRow]) -> list[Critique]:
     """The failing verdicts, in row order. What was not judged (`score=None`) is no evidence, and nobody learns
     from a gold judge.
     """
-    return [
-        Critique(order, row, verdict) for order, row in enumerate(rows) for verdict in row.verdicts if _fails(verdict)
-    ]
+    return [critique for order, row in enumerate(rows) for critique in _of_row(order, row)]
+
+
+def _of_row(order: int, row: JudgedRow) -> list[Critique]:
+    """What the row lost is shared out to its critiques by what each judge found missing."""
+    failing = [verdict for verdict in row.verdicts if _fails(verdict)]
+    missing = [1 - (verdict.score or 0.0) for verdict in failing]
+    lost = max(missing, default=0.0) if row.score is None else 1 - row.score
+    total = math.fsum(missing)
+    shares = [one / total if total else 1 / len(missing) for one in missing]
+    return [Critique(order, row, verdict, lost * share) for verdict, share in zip(failing, shares, strict=True)]
 
 
 def _fails(verdict: Verdict) -> bool:

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from math import ceil, isqrt
+from math import ceil, fsum, isqrt
 from random import Random
 
 from promptlearn.feedback.critiques import Critique, JudgedRow, clusters, critiques
@@ -37,7 +37,7 @@ _LEGIBLE = 200
 
 
 def failure_modes(rows: Sequence[JudgedRow], token_budget: int) -> tuple[FailureMode, ...]:
-    """What went wrong in these rows, the mode that costs most rows first, then by first row.
+    """What went wrong in these rows, the mode that costs most first, then the one with most rows, then by first row.
 
     The estimated tokens of all titles, quotes, suggestions and expectations together are at most `token_budget`. Quotes
     go before suggestions, and both go before modes; the last line of a mode's evidence counts what it lacks.
@@ -56,8 +56,9 @@ class Mistakes:
 
     @property
     def modes(self) -> tuple[FailureMode, ...]:
-        """All modes, the one that costs most rows first."""
-        return tuple(sorted((mode for group in self.groups for mode in group), key=lambda mode: -len(mode.examples)))
+        """All modes, the one that costs most first."""
+        every = (mode for group in self.groups for mode in group)
+        return tuple(sorted(every, key=lambda mode: (-mode.cost, -len(mode.examples))))
 
 
 def mistakes(rows: Sequence[JudgedRow], token_budget: int, seed: str) -> Mistakes:
@@ -84,8 +85,10 @@ def mistakes(rows: Sequence[JudgedRow], token_budget: int, seed: str) -> Mistake
 
 
 def _outlines(rows: Sequence[JudgedRow]) -> list[_Outline]:
-    """One per failure mode, the one that costs most rows first, then by first row."""
-    found = sorted(clusters(critiques(rows)), key=lambda cluster: (-len(_examples(cluster)), cluster[0].order))
+    """One per failure mode, in the order in which they are told."""
+    found = sorted(
+        clusters(critiques(rows)), key=lambda cluster: (-_cost(cluster), -len(_examples(cluster)), cluster[0].order)
+    )
     return [_Outline(cluster) for cluster in found]
 
 
@@ -138,6 +141,7 @@ class _Outline:
             expected=_expected(self.cluster),
             general=len(examples) > 1,
             points=_points(self.cluster),
+            cost=_cost(self.cluster),
         )
 
 
@@ -164,6 +168,10 @@ def _fill(outlines: Sequence[_Outline], length: int, budget: int) -> None:
                 if text is not None and (cost := estimate_tokens(text)) <= budget:
                     shelf.append(text)
                     budget -= cost
+
+
+def _cost(cluster: Sequence[Critique]) -> float:
+    return round(fsum(critique.cost for critique in cluster), 9)
 
 
 def _examples(cluster: Sequence[Critique]) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ class Round:
         batch = [train[(self.number * stride + i) % len(train)] for i in range(size)]
         while True:
             [rows] = await self._reader.rows([self._parent.prompt], batch[:wanted], "train")
-            judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in rows]
+            judged = [_judged(row) for row in rows]
             seed = f"{self._settings.seed}/critique/{self.number}"
             found = mistakes(judged, self._settings.feedback_tokens, seed)
             if wanted == size or found.unseen < NOVEL:
@@ -197,7 +197,7 @@ class Round:
 
     async def _choose_focus(self, critique: Critique) -> None:
         """Of a program with several prompts, choose the one that this round changes."""
-        judged = [JudgedRow(row.example, row.rollout, row.verdicts) for row in critique.rows if (row.score or 0) < 1]
+        judged = [_judged(row) for row in critique.rows if (row.score or 0) < 1]
         seed = f"{self._settings.seed}/focus/{self.number}"
         self._focus = focus_on(self._parent.prompt, judged, self.number, seed)
         if self._focus is not None:
@@ -393,6 +393,10 @@ class Round:
 
     async def _event(self, kind: str, **body: object) -> None:
         await self._problem.log.event(kind, number=self.number + 1, **body)
+
+
+def _judged(row: Row) -> JudgedRow:
+    return JudgedRow(row.example, row.rollout, row.verdicts, row.score)
 
 
 def _mean(rows: Sequence[Row]) -> float | None:

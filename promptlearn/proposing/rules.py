@@ -81,7 +81,7 @@ def review_rules(reviews: Sequence[Review], parent: Prompt) -> list[Rule]:
 
 def suggestion_rules(modes: Sequence[FailureMode], parent: Prompt) -> list[Rule]:
     """One rule per suggestion of the modes; what a single example stands behind comes last."""
-    ordered = sorted(modes, key=lambda mode: (not mode.general, -len(mode.examples)))
+    ordered = sorted(modes, key=lambda mode: (not mode.general, -mode.cost, -len(mode.examples)))
     return [
         Rule(as_rule(text, parent.contract.variables), mode.examples) for mode in ordered for text in mode.suggestions
     ]

@@ -66,12 +66,13 @@ def failure_modes(
     rollouts = store.views.rollouts(found.run, found.digest, split, failing=True, limit=MOST)
     said = store.views.verdicts(found.run, [row.rollout.id for row in rollouts])
     kept = store.views.examples(found.run, [row.rollout.example for row in rollouts])
+    scores = store.views.scores(found.run, found.digest, split)
     rows = []
     for row in rollouts:
         id_ = row.rollout.example
         verdicts = tuple(verdict for verdict in said[row.rollout.id] if not verdict.name.startswith(HUMAN))
         example = kept[id_].example if id_ in kept else Example(id_, {})
-        rows.append(feedback.JudgedRow(example, row.rollout, verdicts))
+        rows.append(feedback.JudgedRow(example, row.rollout, verdicts, scores.get(id_)))
     learned = parts(store, found.run, "best")
     best = locate(store, found.run, "best").digest
     modes = feedback.failure_modes(rows, TOKENS)

@@ -1,5 +1,7 @@
 """Verdicts to failure modes: what counts as evidence, what becomes one mode, and what fits the budget."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -52,6 +54,22 @@ def test_modes_are_counted_and_ordered_by_the_rows_they_cost() -> None:
     assert labels.expected == "shipping"
     assert apology.examples == ("e1",)
     assert not apology.general
+
+
+def test_what_costs_most_score_comes_first() -> None:
+    """Two rows that lost everything cost more than three that lost a little."""
+    little, all_of_it = Verdict("rubric", "p/e", 0.98, explanation="one comma too many"), wrong("answers in German")
+    rows = [row(number, little) for number in (1, 2, 3)] + [row(number, all_of_it) for number in (4, 5)]
+    first, second = failure_modes(rows, 2000)
+    assert (first.examples, first.cost) == (("e4", "e5"), 2.0)
+    assert (second.examples, second.cost) == (("e1", "e2", "e3"), pytest.approx(0.06))
+
+
+def test_a_row_shares_its_loss_out_to_what_was_wrong_with_it() -> None:
+    """By what each judge found missing; the loss itself is that of all judges together, with weights and vetoes."""
+    late, curt = wrong("names no day at all"), Verdict("tone", "p/e", 0.5, explanation="not a friendly word")
+    both = replace(row(1, late, curt), score=0.1)
+    assert [mode.cost for mode in failure_modes([both], 2000)] == [pytest.approx(0.6), pytest.approx(0.3)]
 
 
 def test_equal_counts_stand_in_example_order() -> None:
