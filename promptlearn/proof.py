@@ -5,13 +5,14 @@ Knows two prompts and the test rows; knows nothing about how the second came to 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from promptlearn.config import QUALITY, ObjectiveConfig
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.judging import Panel
-from promptlearn.judging.noise import Judged, PanelNoise, measure_noise
+from promptlearn.judging.noise import Judged, PanelNoise, first_of_each, measure_noise, moods
 from promptlearn.objectives import board_of_rows
 from promptlearn.records import Example, Json, Prompt
 from promptlearn.result import Conclusion, Difference, Measure, ObjectiveResult
@@ -100,16 +101,23 @@ async def above_noise(proof: Proof, panel: Panel, rows: int, repeats: int) -> tu
     """The proof, `not_proven` where the judges' mood alone may have made the difference (invariant 7).
 
     Where an improvement seems proven and a judge may say something else the next time, `rows` answers of both prompts
-    in turn are judged `repeats` times each. Also what came of it, or None where nothing was measured: deterministic
-    judges cost nothing more. Raises what concerns the whole run.
+    in turn are judged `repeats` times each; of those that share a verdict, one. Also what came of it, or None where
+    nothing was measured: deterministic judges cost nothing more. Raises what concerns the whole run.
     """
     by_quality = not proof.objectives or proof.objectives[0].name == QUALITY
     if proof.conclusion != "improved" or not by_quality or not panel.stochastic or not rows:
         return proof, None
-    sample = [row for pair in zip(proof.before, proof.after, strict=True) for row in pair if row.score is not None]
-    judged = [Judged(row.example, row.rollout, row.verdicts) for row in sample[:rows]]
-    measured = await measure_noise(panel, judged, repeats)
-    noise, floor = measured.score, measured.score.floor(proof.delta.n)
+    pairs = [pair for pair in zip(proof.before, proof.after, strict=True) if None not in (pair[0].score, pair[1].score)]
+    judged = [Judged(row.example, row.rollout, row.verdicts) for pair in pairs for row in pair]
+    found = moods([panel.questions(*row) for row in judged])
+    if not (sample := first_of_each(judged, found)[:rows]):
+        return proof, None
+    measured = await measure_noise(panel, sample, repeats)
+    weights: Counter[int] = Counter()
+    for place, mood in enumerate(found):
+        if mood is not None:
+            weights[mood] += 1 if place % 2 else -1
+    noise, floor = measured.score, measured.score.floor_of(weight / len(pairs) for weight in weights.values())
     words = _below(proof.delta, measured, floor)
     figures = {**noise.to_json(), "floor": floor, "refused": bool(words), "message": words}
     return (replace(proof, conclusion="not_proven") if words else proof), figures

@@ -1,6 +1,6 @@
 """Invariants 4, 5 and 7: what may be said after the test split was read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptlearn.evaluation import Evaluator, Row
 from promptlearn.judging import ExactMatch, Member, Panel
@@ -101,6 +101,45 @@ async def test_a_difference_below_the_judges_noise_is_no_improvement() -> None:
     assert noise["refused"]
     assert noise["floor"] > result.delta.score
     assert "+0.080 over 100 rows is below the noise floor" in noise["message"]
+
+
+class Coin(Moody):
+    """Knows the output alone, and tosses a coin for it: heads for the new prompt's, this time."""
+
+    def question(self, example: Example, rollout: Rollout) -> str:
+        return rollout.output
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        return Verdict(self.name, rollout.id, score=float(rollout.output == "yes"))
+
+
+async def test_one_lucky_verdict_on_many_equal_answers_is_no_improvement() -> None:
+    """Invariant 7: the journal gave it to every row, so that a test by rows is as sure as can be."""
+    panel = Panel([Member(Coin(steady=False))])
+    evaluator = Evaluator(
+        Scripted({"old": range(0), "new": range(100)}, {}),
+        panel,
+        pool=Pool(Slots(8)),
+        max_error_share=1.0,
+        recorder=Unrecorded(),
+    )
+    result = await prove(BASELINE, CHALLENGER, ROWS, evaluator)
+    assert result.conclusion == "improved"
+    assert result.delta.p_value < 1e-20
+    refused, noise = await above_noise(result, panel, 8, 3)
+    assert refused.conclusion == "not_proven"
+    assert noise is not None
+    assert (noise["rollouts"], noise["judgements"]) == (2, 6)
+
+
+async def test_answers_that_no_wavering_judge_saw_have_no_noise() -> None:
+    """Judged by code alone, because none of them got as far as the language model."""
+    gate, late = Member(ExactMatch()), Member(Moody(steady=False), when="passed")
+    panel = Panel([gate, late])
+    rows = {"old": range(0), "new": range(0)}
+    evaluator = Evaluator(Scripted(rows, {}), panel, pool=Pool(Slots(8)), max_error_share=1.0, recorder=Unrecorded())
+    result = replace(await prove(BASELINE, CHALLENGER, ROWS, evaluator), conclusion="improved")
+    assert await above_noise(result, panel, 8, 3) == (result, None)
 
 
 class OnceOnly(Moody):

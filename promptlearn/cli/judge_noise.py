@@ -63,9 +63,8 @@ def _print_noise(report: NoiseReport) -> None:
     floors = [f"floor, {count} {split} rows" for split, count in report.rows.items()]
     table(["judge", "flips", "judge's share", *floors], rows, right=(1, 2, *range(3, 3 + len(floors))))
     of = report.noise.score
-    judged = (
-        f"each judged {report.repeats} times"
-        if of.judgements == report.rollouts * report.repeats
-        else (f"{of.rollouts} of them judged at least twice, {of.judgements} judgements in all")
-    )
+    if of.judgements == report.rollouts * report.repeats:
+        judged = f"each judged {report.repeats} times"
+    else:
+        judged = f"{of.rollouts} of them different to a judge and judged at least twice, {of.judgements} times in all"
     say(f"{report.rollouts} answers, {judged}; {report.usage.calls} judge calls")

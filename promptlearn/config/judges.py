@@ -16,7 +16,7 @@ class JudgeConfig(Section):
     weight: float = Field(1.0, ge=0)
     """Its part in the mean of the judges' scores."""
     veto: bool = False
-    """If this judge does not pass an example, the example scores 0."""
+    """If this judge does not pass an example, the example scores 0, whatever other judges say or fail to say."""
     when: Literal["always", "passed"] = "always"
     """`passed`: asked only about what passes every judge that is always asked; elsewhere it counts 0 in the mean."""
     gold: bool = False

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.examine.choosing import source_of
 from promptlearn.job import Job, check_job, evaluating
+from promptlearn.judging.excerpt import listing
 from promptlearn.judging.noise import Judged, Noise, PanelNoise, measure_noise
 from promptlearn.records import Json, Usage
 from promptlearn.runlog import Observer, nobody
@@ -50,16 +51,26 @@ async def examine_noise(
         judged = [Judged(row.example, row.rollout, row.verdicts) for row in rows if row.rollout.error is None]
         noise = await measure_noise(bench.panel, judged, repeats)
         if not noise.score.rollouts:
-            raise TooManyErrors(
-                f"none of the {len(judged)} answers could be judged twice; most often: {noise.trouble or 'no answer'}; "
-                "mend that (`promptlearn doctor` greets each model) and run the same command again"
-            )
+            raise TooManyErrors(_unmeasured(noise, len(judged)))
         sizes = {"validation": len(job.dataset.validation), "test": len(job.dataset.test)}
         sources = {name: source_of(name, judged) for name in noise.judges}
         report = NoiseReport(bench.log.run, len(judged), repeats, noise, sources, sizes, bench.ledger.usage("judge"))
     for name, found in {**noise.judges, SCORE: noise.score}.items():
         await job.store.judges.keep(JudgeCheck("noise", name, sources.get(name, ""), _figures(report, name, found)))
     return report
+
+
+def _unmeasured(noise: PanelNoise, answers: int) -> str:
+    if not noise.score.asked and not noise.trouble:
+        who = listing(list(noise.judges))
+        return (
+            f"{who} had nothing to judge: none of the {answers} answers passed the judges before; raise --rollouts, or "
+            f"measure without them (`--set 'judges=[{{use: …}}]'`)"
+        )
+    return (
+        f"none of the {answers} answers could be judged twice; most often: {noise.trouble or 'no answer'}; mend that "
+        "(`promptlearn doctor` greets each model) and run the same command again"
+    )
 
 
 def noise_document(report: NoiseReport) -> dict[str, Json]:

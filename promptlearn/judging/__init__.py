@@ -4,7 +4,7 @@
 """
 
 from promptlearn.judging.asset import JudgeFile, load_judge_file
-from promptlearn.judging.base import Judge, Stochastic
+from promptlearn.judging.base import Judge, Questioner, Stochastic
 from promptlearn.judging.callable import Callable
 from promptlearn.judging.checks import ChecksExamples, check_examples
 from promptlearn.judging.criterion import NOT_APPLICABLE, RuleCheck, open_criterion
@@ -40,6 +40,7 @@ __all__ = [
     "NormalizedMatch",
     "Numeric",
     "Panel",
+    "Questioner",
     "Regex",
     "RelativeJudge",
     "RuleCheck",

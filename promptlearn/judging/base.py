@@ -36,3 +36,11 @@ class Stochastic(Protocol):
 
     async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
         """The verdict of the `repeat`-th time; 0 is the first, which `judge` gives."""
+
+
+@runtime_checkable
+class Questioner(Protocol):
+    """A judge that may be asked the same about two rollouts, and then gives them one verdict. Optional."""
+
+    def question(self, example: Example, rollout: Rollout) -> str:
+        """Names what it is asked about this rollout."""

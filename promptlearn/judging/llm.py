@@ -142,6 +142,10 @@ class LLMJudge:
         """
         return self._messages(self._shown(example, rollout))
 
+    def question(self, example: Example, rollout: Rollout) -> str:
+        """Names what the model is asked: the journal gives one verdict to all rollouts with the same question."""
+        return fingerprint([message.content for message in self.messages(example, rollout)])
+
     def _shown(self, example: Example, rollout: Rollout) -> dict[str, str]:
         """The material as the judge sees it, but for its fences."""
         material = {

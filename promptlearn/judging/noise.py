@@ -10,16 +10,25 @@ judgement, one-way random effects (Shrout & Fleiss 1979, "Intraclass Correlation
 
 A mean over n rows that are judged once each carries a noise of sqrt(judge / n), the difference of two such means one of
 sqrt(2 judge / n). The *floor* is what the judge alone exceeds in 5 % of cases: that times the quantile of Student's t,
-because the variance itself is estimated. `flip_rate` is the share of pairs of judgements of the same rollout of which
-one passes (all judges that count, for a panel) and the other does not. Knows panels and verdicts; knows no store.
+because the variance itself is estimated.
+
+Not every row is judged once: a judge that reads the output alone is asked one question about all rows with the same
+output, and the journal gives them all its one answer. Such rows share a *mood*, and moods are what is independent: a
+sum of rows that weighs mood k with w_k carries sqrt(judge sum_k w_k^2), and a mean over n rows
+sqrt(judge (asked + (n - 1) shared) / n), with `asked` the share of rows on which a judge spoke and `shared` that of
+pairs of rows with one mood.
+
+`flip_rate` is the share of pairs of judgements of the same rollout of which one passes (all judges that count, for a
+panel) and the other does not. Knows panels and verdicts; knows no store.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import mode
 from typing import NamedTuple
 
@@ -43,13 +52,17 @@ class Noise:
     """How much judgements of the same rollouts differ."""
 
     rollouts: int
-    """That were judged at least twice."""
+    """That were judged at least twice; of those that share a mood, one."""
     judgements: int
     """Of these; what was not judged is not among them (invariant 4)."""
     flip_rate: float | None
     """None, as all that follows, where nothing was judged twice: that is no noise of 0."""
     judge_variance: float | None
     rollout_variance: float | None
+    asked: float = 1.0
+    """Share of rows on which the judge spoke."""
+    shared: float = 0.0
+    """Share of pairs of rows that got one and the same verdict."""
 
     @property
     def judge_share(self) -> float | None:
@@ -64,12 +77,20 @@ class Noise:
 
     def mean_floor(self, rows: int) -> float | None:
         """How far the judge alone may move a mean score over `rows` rows."""
+        rows = max(1, rows)
+        return self._reach((self.asked + (rows - 1) * self.shared) / rows)
+
+    def floor_of(self, weights: Iterable[float]) -> float | None:
+        """How far the judge alone may move a sum of moods with these weights."""
+        return self._reach(math.fsum(weight * weight for weight in weights))
+
+    def _reach(self, squares: float) -> float | None:
         from scipy.special import stdtrit
 
         if self.judge_variance is None:
             return None
         quantile = float(stdtrit(self.judgements - self.rollouts, 1 - LEVEL / 2))
-        return quantile * math.sqrt(self.judge_variance / max(1, rows))
+        return quantile * math.sqrt(self.judge_variance * squares)
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -79,6 +100,8 @@ class Noise:
             "judge_sd": _root(self.judge_variance),
             "rollout_sd": _root(self.rollout_variance),
             "judge_share": self.judge_share,
+            "asked": self.asked,
+            "shared": self.shared,
         }
 
 
@@ -93,24 +116,65 @@ class PanelNoise:
 
 
 async def measure_noise(panel: Panel, rows: Sequence[Judged], repeats: int) -> PanelNoise:
-    """Judge each rollout until it was judged `repeats` times; judges that can only say the same are not asked again.
+    """Judge a rollout of each mood until it was judged `repeats` times, by those that may say something else.
 
-    `repeats - 1` calls per row and judge. Raises what concerns the whole run.
+    `repeats - 1` calls per mood and judge. Raises what concerns the whole run.
     """
+    asked = [panel.questions(*row) for row in rows]
+    found = moods(asked)
+    chosen = first_of_each(rows, found)
     again = await asyncio.gather(
-        *(panel.judge_again(*row, repeat) for row in rows for repeat in range(1, repeats)), return_exceptions=True
+        *(panel.judge_again(*row, repeat) for row in chosen for repeat in range(1, repeats)), return_exceptions=True
     )
     for one in again:
         if isinstance(one, BaseException):
             raise one
     times = [one for one in again if not isinstance(one, BaseException)]
     per_row = [
-        [row.verdicts, *times[index * (repeats - 1) : (index + 1) * (repeats - 1)]] for index, row in enumerate(rows)
+        [row.verdicts, *times[index * (repeats - 1) : (index + 1) * (repeats - 1)]] for index, row in enumerate(chosen)
     ]
-    scores = [_of_panel(panel, column) for column in per_row]
-    judges = {name: noise_of([_of_judge(name, column) for column in per_row]) for name in panel.stochastic_judges}
-    failed = [one.error.message for column in per_row for said in column for one in said if one.error is not None]
-    return PanelNoise(noise_of(scores), judges, mode(failed) if failed else "")
+    score = _among(found, noise_of([_of_panel(panel, column) for column in per_row]))
+    judges = {}
+    for name in panel.stochastic_judges:
+        own = moods([frozenset(one for one in row if one.startswith(f"{name}/")) for row in asked])
+        judges[name] = _among(own, noise_of([_of_judge(name, column) for column in per_row]))
+    said = [verdict for verdicts in (*(row.verdicts for row in rows), *times) for verdict in verdicts]
+    failed = [verdict.error.message for verdict in said if verdict.error is not None]
+    return PanelNoise(score, judges, mode(failed) if failed else "")
+
+
+def moods(asked: Sequence[frozenset[str]]) -> list[int | None]:
+    """The mood of each row, by what judges were asked about it; None where nobody was who may waver.
+
+    Rows with one question in common share a mood, and so do those that a chain of such rows connects. With several
+    judges that takes for one what may be two in part, and so a floor that is rather too high.
+    """
+    by_question: dict[str, int] = {}
+    rows: dict[int, set[str]] = {}
+    for number, questions in enumerate(asked):
+        joined = set(questions)
+        for old in {by_question[one] for one in questions if one in by_question}:
+            joined |= rows.pop(old)
+        if joined:
+            rows[number] = joined
+            by_question |= dict.fromkeys(joined, number)
+    return [by_question[min(questions)] if questions else None for questions in asked]
+
+
+def first_of_each(rows: Sequence[Judged], found: Sequence[int | None]) -> list[Judged]:
+    """One row of each mood, in order."""
+    first: dict[int, Judged] = {}
+    for row, one in zip(rows, found, strict=True):
+        if one is not None:
+            first.setdefault(one, row)
+    return [*first.values()]
+
+
+def _among(found: Sequence[int | None], noise: Noise) -> Noise:
+    """The noise with how many of the rows the judge spoke on, and how many pairs of them share a mood."""
+    n, sizes = len(found), Counter(one for one in found if one is not None)
+    pairs = sum(size * (size - 1) for size in sizes.values())
+    return replace(noise, asked=sizes.total() / max(1, n), shared=pairs / max(1, n * (n - 1)))
 
 
 def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from promptlearn.errors import ConfigError
-from promptlearn.judging.base import Judge, Stochastic
+from promptlearn.judging.base import Judge, Questioner, Stochastic
 from promptlearn.judging.checks import check_examples
 from promptlearn.judging.excerpt import listing
 from promptlearn.judging.finding import not_judged, raised
@@ -126,6 +126,21 @@ class Panel:
         """Whether a judge with a veto, of those that steer, was asked and did not pass."""
         vetoes = {member.judge.name for member in self.members if member.veto and not member.gold}
         return any(one.name in vetoes and one.score is not None and not has_passed(one) for one in verdicts)
+
+    def questions(self, example: Example, rollout: Rollout, verdicts: Sequence[Verdict]) -> frozenset[str]:
+        """Names what judges that may waver were asked about a rollout; what two rollouts share got one verdict.
+
+        Of judges that steer and came to a verdict.
+        """
+        by_name = {verdict.name: verdict for verdict in verdicts}
+        asked = set()
+        for member in self.members:
+            judge, verdict = member.judge, by_name.get(member.judge.name)
+            if member.gold or not isinstance(judge, Stochastic) or verdict is None or verdict.score is None:
+                continue
+            own = judge.question(example, rollout) if isinstance(judge, Questioner) else rollout.id
+            asked.add(f"{judge.name}/{own}")
+        return frozenset(asked)
 
     def _counted(self, verdicts: Sequence[Verdict]) -> list[tuple[Member, Verdict]] | None:
         """Members that steer with what they said, skipped judgements among them; None for *not judged*."""

@@ -51,6 +51,15 @@ def test_answers_that_nobody_could_judge_twice_have_no_noise_of_0(
         assert store.judges.items("noise") == []
 
 
+def test_a_judge_that_nothing_reached_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judges = [{"use": "exact_match"}, {"use": "correctness", "when": "passed"}]
+    monkeypatch.chdir(shop(tmp_path, judges=judges))
+    assert execute(["judge", "noise", "-q", "--rollouts", "5"]) == 5
+    assert "correctness had nothing to judge: none of the 5 answers passed" in capsys.readouterr().err
+
+
 def test_judges_by_code_have_no_noise_to_measure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

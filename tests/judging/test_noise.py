@@ -1,6 +1,9 @@
 """Noise: the figures against data whose variances are known, and against the formulas' own corner cases."""
 
-from dataclasses import dataclass, field
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from itertools import combinations
 from random import Random
 
 import pytest
@@ -8,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlearn.judging import ExactMatch, Member, Panel
-from promptlearn.judging.noise import Judged, measure_noise, noise_of
+from promptlearn.judging.noise import Judged, measure_noise, moods, noise_of
 from promptlearn.records import Example, Rollout, Verdict
 
 
@@ -123,6 +126,60 @@ async def test_a_score_flips_where_a_judge_s_word_for_passed_does(pass_at: float
     noise = await measure_noise(panel, await judged(panel), 4)
     assert noise.score.flip_rate == noise.judges["moody"].flip_rate == pytest.approx(flips)
     assert noise.score.judge_variance
+
+
+@dataclass
+class OfOutput(Moody):
+    """Reads the output alone, so that equal outputs are one question to it."""
+
+    def question(self, example: Example, rollout: Rollout) -> str:
+        return rollout.output
+
+
+async def test_answers_that_share_a_verdict_share_its_noise() -> None:
+    """Two outputs on ten rows are two judgements, not ten."""
+    panel = Panel([Member(judge := OfOutput())])
+    outputs = ["shipping"] * 8 + ["billing"] * 2
+    rows = [
+        Judged(example, rollout, await panel.judge(example, rollout))
+        for number, output in enumerate(outputs)
+        for example, rollout in [(Example(str(number), {"n": number}), Rollout("p", str(number), output))]
+    ]
+    judge.asked.clear()
+    noise = (await measure_noise(panel, rows, 4)).score
+    assert judge.asked == [1, 2, 3] * 2
+    assert (noise.rollouts, noise.judgements, noise.asked) == (2, 8, 1.0)
+    assert noise.shared == pytest.approx((8 * 7 + 2 * 1) / (10 * 9))
+    by_row = replace(noise, shared=0.0)
+    assert noise.mean_floor(1) == by_row.mean_floor(1)
+    assert (noise.mean_floor(10) or 0) == pytest.approx((by_row.mean_floor(10) or 0) * math.sqrt(1 + 9 * noise.shared))
+
+
+@given(st.lists(st.frozensets(st.sampled_from("abcdefgh"), max_size=3), max_size=12))
+def test_rows_share_a_mood_where_a_chain_of_questions_joins_them(asked: list[frozenset[str]]) -> None:
+    found = moods(asked)
+    assert [one is None for one in found] == [not questions for questions in asked]
+    reached = [{place} for place in range(len(asked))]
+    for _ in asked:
+        for place, own in enumerate(reached):
+            questions = set().union(*(asked[other] for other in own))
+            own |= {other for other, theirs in enumerate(asked) if asked[place] and questions & theirs}
+    for one, other in combinations([place for place, questions in enumerate(asked) if questions], 2):
+        assert (found[one] == found[other]) == (other in reached[one])
+
+
+def test_the_floor_holds_where_rows_share_a_verdict() -> None:
+    """Exceeded by the judge alone in one case of twenty, also with three outputs on forty rows of each prompt."""
+    rng, exceeded, trials = Random(6), 0, 1500
+    before, after = Counter(a=20, b=15, c=5), Counter(a=4, b=6, d=30)
+    for _ in range(trials):
+        noise = noise_of([[(rng.gauss(0, 0.25), True) for _ in range(4)] for _ in range(12)])
+        mood = {name: rng.gauss(0, 0.25) for name in "abcd"}
+        weights = {name: (after[name] - before[name]) / 40 for name in mood}
+        floor = noise.floor_of(weights.values())
+        assert floor is not None
+        exceeded += abs(sum(weights[name] * mood[name] for name in mood)) > floor
+    assert exceeded / trials == pytest.approx(0.05, abs=0.015)
 
 
 async def test_judges_that_can_only_say_the_same_are_not_asked_again() -> None:
