@@ -1,27 +1,32 @@
-"""What a command left behind, as text for a judge that is a language model.
+"""What happened on the way and what a command left behind, as text for a judge that is a language model.
 
-Knows a rollout's evidence and turns; nothing about judges' files or models. Whatever is too long is cut in the middle,
-with a mark, and short parts are shown whole before long ones are.
+Knows a rollout's evidence and turns; nothing about judges' files or models. Whatever is too long is cut around what
+went wrong in it, with a mark, and short parts are shown whole before long ones are.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
-from promptlearn.judging.excerpt import cut_around, cut_middle
-from promptlearn.records import Json, Rollout, ToolCall, Turn, as_text
+from promptlearn.judging.excerpt import cut_around
+from promptlearn.records import Json, Rollout, Turn, as_text
 
-_RESULT_SHARE = 4
-"""A tool's result may take a quarter of the room, so that one long listing hides no other turn."""
+T = TypeVar("T")
+
+_SURE = 3
+"""Turns that are shown however long all are: the first, the last and the last in which something went wrong."""
 _MARK_ROOM = 64
-"""Characters that a mark may take."""
-
+"""Characters that a mark between turns may take."""
+_CUT_ROOM = 160
+"""Characters that the marks in one cut text may take."""
 
 _TROUBLE = re.compile(
-    r"(?i)\b(?:error|exception|traceback|fail(?:ed|ure|s)?|fatal|panic|denied|refused|timed? ?out|not found|no such|"
-    r"assert(?:ion)?|exit (?:code|status):? [1-9])\b"
+    r"(?<!(?<![\w.])0 )(?<!(?<![\w.])0 tests )(?<!\bno )(?<!\bno tests )(?<!\bwithout )"
+    r"\b(?:errors?|exceptions?|traceback|fail(?:ed|ures?|s)?|fatal|panic|denied|refused|timed? ?out|not found|no such|"
+    r"assert(?:ion)?|exit (?:code|status):? [1-9]|(?-i:\w+(?:Error|Exception)))\b(?!\s?[:=]\s?(?:0|none)\b)",
+    re.IGNORECASE,
 )
-"""What a reader looks for first in a long trace."""
+"""What a reader looks for first in a long trace. `0 failed`, `no errors` and `failures=0` are none of it."""
 
 
 def evidence_text(rollout: Rollout, limit: int, clean: Callable[[str], str]) -> str:
@@ -49,55 +54,86 @@ class Conversation(NamedTuple):
     """Numbers of the turns that are shown."""
 
 
+def took_steps(rollout: Rollout) -> bool:
+    """Whether more happened than a single answer."""
+    return len(rollout.turns) > 1 or any(turn.tool_calls for turn in rollout.turns)
+
+
 def show_conversation(rollout: Rollout, limit: int, clean: Callable[[str], str]) -> Conversation:
-    """The numbered turns with what their tools did, in at most `limit` characters.
+    """The numbered turns with what their tools did, in about `limit` characters.
 
     Where they do not fit, whole turns are left out, and a mark says which: the first and the last stay, then those in
-    which something went wrong with the turns around them, then what is nearest to the end. One turn may take half of
-    the room, and a part of it a quarter.
+    which something went wrong with the turns around them, then what is nearest to the end. What is kept shares the
+    room, and so do the parts of one turn.
     """
-    turns = {number: _turn(number, turn, limit, clean) for number, turn in enumerate(rollout.turns, 1)}
-    kept = set(turns)
-    if sum(len(text) + 2 for text in turns.values()) > limit:
-        kept, room = set(), limit - _MARK_ROOM
-        for number in _by_weight(turns):
-            cost = len(turns[number]) + _MARK_ROOM
-            if cost <= room:
-                kept.add(number)
-                room -= cost
-    return Conversation("\n\n".join(_with_marks(turns, kept)), frozenset(kept))
+    turns = {number: [*_parts(number, turn, clean)] for number, turn in enumerate(rollout.turns, 1)}
+    sizes = {number: sum(len(part) + 1 for part in parts) + 1 for number, parts in turns.items()}
+    rooms = sizes
+    if sum(sizes.values()) > limit:
+        kept = _kept(_by_weight(turns), sizes, limit)
+        gaps = sum(number not in kept and (number == 1 or number - 1 in kept) for number in turns)
+        rooms = _shares({number: sizes[number] for number in kept}, limit - _MARK_ROOM * gaps)
+    shown = {number: _in_room(turns[number], room) for number, room in rooms.items()}
+    return Conversation("\n\n".join(_with_marks(sizes, shown)), frozenset(shown))
 
 
-def _turn(number: int, turn: Turn, limit: int, clean: Callable[[str], str]) -> str:
-    share = limit // _RESULT_SHARE
-    calls = [_call(call, share, clean) for call in turn.tool_calls]
+def _parts(number: int, turn: Turn, clean: Callable[[str], str]) -> Iterator[str]:
+    """What was said, and each call and its result, uncut."""
     named = turn.prompt and not turn.content.startswith(f"{turn.prompt}: ")
-    who = f"{turn.role} ({clean(turn.prompt)})" if named else turn.role
-    said = f"{number}. {who}: {cut_middle(clean(turn.content), share)}"
-    return cut_middle("\n".join([said, *calls]), limit // 2)
+    who = f"{turn.role} ({turn.prompt})" if named else turn.role
+    yield f"{number}. {clean(who)}: {clean(turn.content)}"
+    for call in turn.tool_calls:
+        yield clean(f"[{call.name} {as_text(dict(call.arguments))}]")
+        if call.result is not None:
+            yield f"[result] {clean(call.result)}"
 
 
-def _by_weight(turns: Mapping[int, str]) -> list[int]:
+def _by_weight(turns: Mapping[int, Sequence[str]]) -> list[int]:
     """Turn numbers, the most telling first."""
     last = len(turns)
-    trouble = [number for number, text in turns.items() if _TROUBLE.search(text)]
+    trouble = [number for number, parts in turns.items() if any(map(_TROUBLE.search, parts))]
     around = [near for number in reversed(trouble) for near in (number, number - 1, number + 1) if near in turns]
-    return list(dict.fromkeys([1, last, last - 1 or 1, *around, *range(last, 0, -1)]))
+    return list(dict.fromkeys([1, last, *around, *range(last, 0, -1)]))
 
 
-def _with_marks(turns: Mapping[int, str], kept: Collection[int]) -> Iterator[str]:
+def _kept(order: Sequence[int], sizes: Mapping[int, int], limit: int) -> set[int]:
+    """Those of `order` that fit, the first ones first, with a mark for each; long ones count as cut."""
+    room = limit - _MARK_ROOM
+    longest = max(0, room // min(_SURE, len(order)) - _MARK_ROOM)
+    kept = set()
+    for number in order:
+        cost = min(sizes[number], longest) + _MARK_ROOM
+        if cost <= room:
+            kept.add(number)
+            room -= cost
+    return kept
+
+
+def _in_room(parts: Sequence[str], room: int) -> str:
+    """A turn in `room` characters; cut as one text where its parts are too many to be cut one by one."""
+    whole = "\n".join(parts)
+    if len(whole) <= room or room < 2 * _CUT_ROOM * len(parts):
+        return _cut(whole, room)
+    shares = _shares({at: len(part) for at, part in enumerate(parts)}, room - len(parts))
+    return "\n".join(_cut(part, shares[at]) for at, part in enumerate(parts))
+
+
+def _cut(text: str, room: int) -> str:
+    return text if len(text) <= room else cut_around(text, max(room - _CUT_ROOM, room // 2), _TROUBLE)
+
+
+def _with_marks(sizes: Mapping[int, int], shown: Mapping[int, str]) -> Iterator[str]:
     gap: list[int] = []
-    for number in [*turns, 0]:
-        if number in turns and number not in kept:
+    for number in [*sizes, 0]:
+        if number and number not in shown:
             gap.append(number)
             continue
         if gap:
             which = f"turn {gap[0]}" if len(gap) == 1 else f"turns {gap[0]} to {gap[-1]}"
-            size = sum(len(turns[one]) for one in gap)
-            yield f"[… {which} left out, {size:,} characters …]"
+            yield f"[… {which} left out, {sum(sizes[one] for one in gap):,} characters …]"
             gap = []
         if number:
-            yield turns[number]
+            yield shown[number]
 
 
 def _check(check: Json) -> dict[str, str]:
@@ -109,15 +145,9 @@ def _check(check: Json) -> dict[str, str]:
     return {"Tests": "; ".join(summary), "What the tests printed": str(check.get("output", ""))}
 
 
-def _call(call: ToolCall, limit: int, clean: Callable[[str], str]) -> str:
-    said = f"[{call.name} {as_text(dict(call.arguments))}]"
-    result = "" if call.result is None else f"\n[result] {cut_middle(clean(call.result), limit)}"
-    return f"{cut_middle(clean(said), limit)}{result}"
-
-
-def _shares(sizes: Mapping[str, int], limit: int) -> dict[str, int]:
+def _shares(sizes: Mapping[T, int], limit: int) -> dict[T, int]:
     """How long each part may be: the shortest first, each at most an equal share of what the shorter ones left."""
-    shares: dict[str, int] = {}
+    shares: dict[T, int] = {}
     for number, title in enumerate(sorted(sizes, key=lambda title: sizes[title])):
         shares[title] = min(sizes[title], limit // (len(sizes) - number))
         limit -= shares[title]

@@ -5,6 +5,11 @@ Knows strings, nothing else. What is cut is marked, so that nobody takes a part 
 
 import json
 import re
+from collections.abc import Sequence
+
+_MOST_WINDOWS = 3
+_LEAST_WINDOW = 80
+"""Characters in which an error can be read."""
 
 
 def cut_middle(text: str, limit: int) -> str:
@@ -13,24 +18,50 @@ def cut_middle(text: str, limit: int) -> str:
         return text
     head = (limit + 1) // 2
     tail = limit - head
-    return f"{text[:head]}\n[… {len(text) - limit:,} characters left out …]\n{text[len(text) - tail :]}"
+    return _spans(text, [(0, head), (len(text) - tail, len(text))])
 
 
 def cut_around(text: str, limit: int, matters: re.Pattern[str]) -> str:
-    """As `cut_middle`, with half of the room for what stands around the first thing in the middle that matters."""
+    """As `cut_middle`, with half of the room for windows around things in the middle that matter.
+
+    One window where it shows them all, up to three where they stand apart: around the first, the last and one between.
+    """
     if len(text) <= limit:
         return text
     side = limit // 4
-    found = matters.search(text, side, len(text) - side)
-    if found is None:
+    behind = len(text) - side
+    found = [match.start() for match in matters.finditer(text) if match.end() > side and match.start() < behind]
+    if not found:
         return cut_middle(text, limit)
-    half = limit - 2 * side
-    start = max(side, min(found.start() - half // 4, len(text) - side - half))
-    end = start + half
-    gaps = start - side, len(text) - side - end
-    parts = text[:side], text[start:end], text[len(text) - side :]
-    marks = [f"\n[… {gap:,} characters left out …]\n" if gap else "" for gap in gaps]
-    return f"{parts[0]}{marks[0]}{parts[1]}{marks[1]}{parts[2]}"
+    starts, size = _windows(found, limit - 2 * side)
+    clipped = [max(side, min(start, behind - size)) for start in starts]
+    return _spans(text, [(0, side), *((start, start + size) for start in clipped), (behind, len(text))])
+
+
+def _windows(found: Sequence[int], room: int) -> tuple[list[int], int]:
+    """Where to open windows, and how long each is: as few as have every place in their middle half."""
+    starts: list[int] = []
+    count = size = 0
+    while count < max(1, min(_MOST_WINDOWS, room // _LEAST_WINDOW)) and (not count or len(starts) > count):
+        count += 1
+        size = room // count
+        starts = []
+        for at in found:
+            if not starts or at >= starts[-1] + size - size // 4:
+                starts.append(at - size // 4)
+    last = len(starts) - 1
+    return [starts[last * number // max(count - 1, 1)] for number in range(count)], size
+
+
+def _spans(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """These parts of `text`, in their order, with a mark for each gap."""
+    shown, seen = "", 0
+    for start, end in spans:
+        if start > seen:
+            shown += f"\n[… {start - seen:,} characters left out …]\n"
+        shown += text[max(start, seen) : end]
+        seen = end
+    return shown
 
 
 def cut_end(text: str, limit: int) -> str:

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from judge_model import JudgeModel
 
 from promptlearn.errors import ConfigError
@@ -130,6 +132,71 @@ def test_a_long_conversation_is_cut_around_what_went_wrong_and_says_so() -> None
     missing = sorted(set(range(1, 41)) - shown.turns)
     assert f"[… turns {missing[0]} to 18 left out, " in shown.text
     assert all(f"\n{number}. assistant:" not in shown.text for number in missing)
+
+
+PASSED = "".join(f"test_{number} PASSED\n" for number in range(1000))
+FAILURE = "E   AssertionError: expected 3, got 4\n"
+MIDDLE = f"{PASSED[:6000]}0 errors, 0 failed so far\n{PASSED[:3000]}{FAILURE}{PASSED[:6000]}"
+
+
+def as_it_is(text: str) -> str:
+    return text
+
+
+@pytest.mark.parametrize("around", [0, 15])
+@pytest.mark.parametrize("turn", [Turn("assistant", "I test.", (ToolCall("t", {}, MIDDLE),)), Turn("tool", MIDDLE)])
+def test_what_went_wrong_in_the_middle_of_a_long_result_is_shown_and_its_turn_is_kept(turn: Turn, around: int) -> None:
+    others = [Turn("assistant", "all is well " * 70)] * around
+    shown = show_conversation(Rollout("p", "e", turns=(*others, turn, *others)), 6000, as_it_is)
+    assert FAILURE in shown.text
+    assert around + 1 in shown.turns
+    assert "characters left out …]" in shown.text
+    assert len(shown.text) <= 6000
+
+
+def test_the_first_and_the_last_turn_stay_however_long_they_are() -> None:
+    def long(name: str) -> Turn:
+        call = ToolCall("shell", {"command": f"{name} {'x ' * 1500}"}, f"{name} {'r ' * 1500}")
+        return Turn("assistant", f"{name} {'w ' * 1500}", (call,))
+
+    steps = [Turn("assistant", f"step {number}") for number in range(20)]
+    turns = (long("FIRST"), *steps, long("MIDDLE"), Turn("tool", f"{MIDDLE}"), long("NEAR"), long("LAST"))
+    shown = show_conversation(Rollout("p", "e", turns=turns), 6000, as_it_is)
+    assert {1, 23, 25} <= shown.turns
+    assert [shown.text.count(name) for name in ("FIRST", "LAST")] == [3, 3], "words, call and result"
+    assert FAILURE in shown.text
+    assert 5000 < len(shown.text) <= 6000
+
+
+def test_a_turn_of_very_many_calls_keeps_to_its_room() -> None:
+    calls = [ToolCall("look", {"at": number}, "nothing to see " * 3) for number in range(300)]
+    calls[200] = ToolCall("write", {}, "permission denied")
+    shown = show_conversation(Rollout("p", "e", turns=(Turn("assistant", "I look.", tuple(calls)),)), 6000, as_it_is)
+    assert "permission denied" in shown.text
+    assert len(shown.text) <= 6000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 4000), st.lists(st.integers(0, 9000), max_size=4)), max_size=40),
+    st.integers(1500, 9000),
+)
+def test_a_conversation_keeps_to_its_room(sizes: list[tuple[int, list[int]]], limit: int) -> None:
+    turns = tuple(
+        Turn("assistant", "w " * said, tuple(ToolCall("t", {}, "an error. " * (size // 10)) for size in results))
+        for said, results in sizes
+    )
+    shown = show_conversation(Rollout("p", "e", turns=turns), limit, as_it_is)
+    assert len(shown.text) <= limit
+    assert shown.turns >= {number for number in (1, len(turns)) if turns}
+
+
+@pytest.mark.parametrize("said", ["0 failed", "no errors", "12 passed, 0 errors", "errors=0", "failures: 0"])
+def test_what_did_not_go_wrong_draws_no_attention(said: str) -> None:
+    turns = [Turn("assistant", "all is well " * 40)] * 40
+    turns[9] = Turn("tool", f"{said} {'all is well ' * 39}")
+    assert 10 not in show_conversation(Rollout("p", "e", turns=tuple(turns)), 3000, as_it_is).turns
+    turns[9] = Turn("tool", f"10 failed {'all is well ' * 39}")
+    assert 10 in show_conversation(Rollout("p", "e", turns=tuple(turns)), 3000, as_it_is).turns
 
 
 def test_a_conversation_that_fits_is_whole() -> None:

@@ -32,6 +32,22 @@ def test_cut_around_keeps_what_matters_and_accounts_for_every_character(text: st
     assert len(kept) <= limit or whole == cut
 
 
+def test_things_that_stand_apart_share_the_room() -> None:
+    """The first, the last and one between, where they are too many."""
+    filler = "all is well " * 400
+    cut = cut_around(filler.join(["", "ONE", "TWO", "THREE", ""]), 2000, re.compile("ONE|TWO|THREE"))
+    assert all(word in cut for word in ("ONE", "TWO", "THREE"))
+    assert cut.count("characters left out …]") == 4
+    crowd = cut_around(filler.join(["", "ONE", *["TWO"] * 5, "THREE", ""]), 2000, re.compile("ONE|TWO|THREE"))
+    assert [crowd.count(word) for word in ("ONE", "TWO", "THREE")] == [1, 1, 1]
+
+
+def test_things_that_stand_together_have_one_window() -> None:
+    cut = cut_around(f"{'-' * 3000}ONE{'+' * 200}TWO{'-' * 3000}", 2000, re.compile("ONE|TWO"))
+    assert f"ONE{'+' * 200}TWO" in cut
+    assert cut.count("characters left out …]") == 2
+
+
 def test_cut_end_counts_what_is_missing() -> None:
     assert cut_end("abcdef", 4) == "abcd [… 2 characters left out]"
     assert cut_end("abcd", 4) == "abcd"

@@ -197,7 +197,7 @@ def test_long_traces_are_cut_in_the_middle_with_a_mark_and_short_parts_are_whole
 
 def test_turns_show_what_tools_did_and_no_secret() -> None:
     """Invariant 10."""
-    call = ToolCall("edit", {"path": "a.py", "key": "sesame-open-7"}, "x" * 5000 + " sesame-open-7")
+    call = ToolCall("edit", {"path": "a.py", "key": "sesame-open-7"}, "x" * 9000 + " sesame-open-7")
     turns = (Turn("assistant", "I edit.", (call,)), Turn("assistant", "Done."))
     judge = LLMJudge(file_with("output", "conversation"), JudgeModel("x"), secrets=["sesame-open-7"])
     said = asked(judge, Rollout("p", "e1", "Done.", turns, evidence={**EVIDENCE, "stderr": "sesame-open-7"}))
