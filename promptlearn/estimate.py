@@ -20,8 +20,8 @@ FEEDBACK_SHARE = 2
 OWN = "promptlearn"
 GEPA_MINIBATCH, MIPRO_INSTRUCTIONS, MIPRO_SUMMARY = 3, 6, 12
 """Rows that GEPA reflects on; instructions that MIPROv2 is asked for here, and calls that its summary may take."""
-EVIDENCE_TOKENS = 2000
-"""Of what a command left behind, a judge sees about so much."""
+EVIDENCE_TOKENS = 3000
+"""Of what a command did and left behind, a judge sees about so much."""
 
 
 @dataclass(frozen=True, slots=True)

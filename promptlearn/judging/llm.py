@@ -12,10 +12,10 @@ from typing import Any
 
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
 from promptlearn.hidden import visible
-from promptlearn.judging.asset import JudgeFile
+from promptlearn.judging.asset import JudgeFile, Scale
 from promptlearn.judging.checklist import as_list, checks_field, label_of, read_checks, share_met, unmet_words
 from promptlearn.judging.checks import need_expected
-from promptlearn.judging.evidence import Conversation, evidence_text, show_conversation
+from promptlearn.judging.evidence import evidence_text, show_conversation, took_steps
 from promptlearn.judging.excerpt import cut_end, cut_middle
 from promptlearn.judging.finding import not_judged
 from promptlearn.judging.turn_notes import FIELD as TURN_NOTES
@@ -23,14 +23,11 @@ from promptlearn.judging.turn_notes import read_turn_notes
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields
 from promptlearn.records import (
-    CriterionVerdict,
     Example,
     Failure,
     Json,
     Message,
     Rollout,
-    TurnNote,
-    Usage,
     Verdict,
     as_text,
     fingerprint,
@@ -41,6 +38,11 @@ from promptlearn.template import call_nonce, fence, render
 MAX_EXPLANATION = 2000
 MAX_SUGGESTION = 600
 _NOTHING = frozenset({"", "none", "n/a", "na", "null", "nothing", "no", "-"})
+_BEHIND = {
+    "conversation": "What was said and done on the way; it counts where the question is about it:",
+    "evidence": "What was left behind:",
+}
+"""What every judge sees behind the output, unless its file asks for it elsewhere: the name → what introduces it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,15 @@ class LLMOptions:
     """In place of the file's own checklist: name → criterion."""
     max_chars: int = 6000
     """How much of one text a judge sees, in characters; the middle of a longer one is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a judge sees, but for the fences."""
+
+    material: Mapping[str, str]
+    turns: frozenset[int]
+    """Numbers of the turns that are shown."""
 
 
 class LLMJudge:
@@ -120,46 +131,47 @@ class LLMJudge:
         shown = self._shown(example, rollout)
 
         def make_sense(values: Mapping[str, Json]) -> None:
-            self._checks(values, shown)
-            self._notes(values, rollout)
+            self._verdict(rollout, shown, values)
 
         try:
             reply = await complete_fields(
-                self.model, self._messages(shown), self._fields, repeat=repeat, check=make_sense
+                self.model, self._messages(shown.material), self._fields, repeat=repeat, check=make_sense
             )
         except SystemicError:
             raise
         except ModelError as error:
             failure = Failure(error.kind, str(error))
             return not_judged(self.name, rollout, failure, kind="llm", source=self.source)
-        verdict = self._verdict(rollout, reply.values, reply.usage, self._checks(reply.values, shown))
-        return replace(verdict, turn_notes=self._notes(reply.values, rollout))
+        return replace(self._verdict(rollout, shown, reply.values), usage=reply.usage)
 
     def messages(self, example: Example, rollout: Rollout) -> tuple[Message, ...]:
         """What the model is asked. The same example and rollout give the same bytes, as the journal needs.
 
         The nonce stands in the user message alone, so that the system message can be cached by its prefix.
         """
-        return self._messages(self._shown(example, rollout))
+        return self._messages(self._shown(example, rollout).material)
 
     def question(self, example: Example, rollout: Rollout) -> str:
         """Names what the model is asked: the journal gives one verdict to all rollouts with the same question."""
         return fingerprint([message.content for message in self.messages(example, rollout)])
 
-    def _shown(self, example: Example, rollout: Rollout) -> dict[str, str]:
-        """The material as the judge sees it, but for its fences."""
-        material = {
-            key: cut_middle(self._clean(text), self.options.max_chars)
-            for key, text in self._material(example, rollout).items()
-        }
-        if rollout.evidence:
-            self._add_evidence(material, rollout)
-        return material
+    def _shown(self, example: Example, rollout: Rollout) -> _Shown:
+        limit = self.options.max_chars
+        every = {name: cut_middle(self._clean(text), limit) for name, text in self._texts(example, rollout).items()}
+        conversation = show_conversation(rollout, limit, self._clean)
+        every["conversation"] = conversation.text or every["output"]
+        every["evidence"] = evidence_text(rollout, limit, self._clean)
+        shown = [name for name in self.file.inputs if name != "criteria"]
+        shown += ["conversation"] if took_steps(rollout) else []
+        shown += ["evidence"] if every["evidence"] else []
+        return _Shown({name: every[name] for name in shown}, conversation.turns)
 
     def _messages(self, material: Mapping[str, str]) -> tuple[Message, ...]:
         nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")
-        values: dict[str, Json] = {key: fence(text, nonce, key) for key, text in material.items()}
-        values |= self.settings
+        fenced = {name: fence(text, nonce, name) for name, text in material.items()}
+        behind = [name for name in _BEHIND if name in material and name not in self.file.inputs]
+        fenced["output"] += "".join(f"\n\n{_BEHIND[name]}\n{fenced[name]}" for name in behind)
+        values: dict[str, Json] = {**fenced, **self.settings}
         return (
             Message("system", render(self.file.system, values, f"judge {self.name}, system").strip()),
             Message("user", render(self.file.user, values, f"judge {self.name}, user").strip()),
@@ -175,42 +187,20 @@ class LLMJudge:
         """The same judge with another question, put to another model."""
         return LLMJudge(file, model, self.options, self._secrets)
 
-    def _checks(self, values: Mapping[str, Json], shown: Mapping[str, str]) -> tuple[CriterionVerdict, ...]:
-        if not self.checklist:
-            return ()
-        return read_checks(values.get("checks"), self.checklist, "\n".join(shown.values()))
-
-    def _notes(self, values: Mapping[str, Json], rollout: Rollout) -> tuple[TurnNote, ...]:
-        if not self.file.turn_notes:
-            return ()
-        return read_turn_notes(values.get("turn_notes"), self._conversation(rollout).turns)
-
-    def _conversation(self, rollout: Rollout) -> Conversation:
-        return show_conversation(rollout, self.options.max_chars, self._clean)
-
     @property
     def _criteria(self) -> str:
         if self.checklist:
             return as_list(self.checklist)
         return (self.options.criteria or self.file.criteria).strip()
 
-    def _material(self, example: Example, rollout: Rollout) -> dict[str, str]:
+    def _texts(self, example: Example, rollout: Rollout) -> dict[str, str]:
         column = self.options.context
-        every = {
+        return {
             "input": _columns(example.inputs),
             "output": rollout.output,
             "expected": "" if example.expected is None else as_text(example.expected),
             "context": as_text({**example.metadata, **example.inputs}[column]) if column else _columns(example.inputs),
-            "conversation": self._conversation(rollout).text or rollout.output,
-            "evidence": "",
         }
-        return {key: every[key] for key in self.file.inputs if key != "criteria"}
-
-    def _add_evidence(self, material: dict[str, str], rollout: Rollout) -> None:
-        """Where the file asks for it; behind the output where it does not, as a command's output says little alone."""
-        key = "evidence" if "evidence" in material else "output"
-        shown = evidence_text(rollout, self.options.max_chars, self._clean)
-        material[key] = "\n\n".join(filter(None, (material[key].strip(), shown)))
 
     def _clean(self, text: str) -> str:
         """Without secrets, and as a reader sees it: what only a model would read may be meant for the judge."""
@@ -218,20 +208,23 @@ class LLMJudge:
         seen = visible(whole)
         return seen if seen == whole else f"{seen}\n[… {len(whole) - len(seen):,} hidden characters taken out …]"
 
-    def _verdict(
-        self, rollout: Rollout, values: Mapping[str, Any], usage: Usage, checks: tuple[CriterionVerdict, ...]
-    ) -> Verdict:
-        explanation = str(values.get("explanation") or "").strip()
-        label: str | None
-        score: float | None
+    def _verdict(self, rollout: Rollout, shown: _Shown, values: Mapping[str, Any]) -> Verdict:
+        """Raises `ModelError("unparseable")` for a reply that can be read and makes no sense."""
+        explanation = str(values["explanation"]).strip()
+        checks = (
+            read_checks(values["checks"], self.checklist, "\n".join(shown.material.values())) if self.checklist else ()
+        )
+        label: str | None = None
         if checks:
             label, score = label_of(checks), share_met(checks)
-            explanation = explanation and f"{explanation}{unmet_words(checks, self.checklist)}"
+            explanation += unmet_words(checks, self.checklist)
+        elif self.file.scale:
+            score = _grade(self.file.scale, values["score"])
         else:
-            label, score = _label(self.file, values) if self.file.labels else (None, _grade(self.file, values))
-        if score is None or not explanation:
-            failure = Failure("unparseable", _complaint(self.file, values, explanation))
-            return not_judged(self.name, rollout, failure, kind="llm", source=self.source, usage=usage)
+            label = str(values["label"])
+            score = self.file.labels[label]
+        # Where there are no turns, notes can only be on the output, which is what the explanation is about.
+        notes = read_turn_notes(values["turn_notes"], shown.turns) if self.file.turn_notes and rollout.turns else ()
         passed = score >= self.file.pass_at
         return Verdict(
             name=self.name,
@@ -242,9 +235,9 @@ class LLMJudge:
             suggestion=None if passed else _suggestion(values),
             passed=passed,
             kind="llm",
-            source=self.source,
-            usage=usage,
+            turn_notes=notes,
             criteria=checks,
+            source=self.source,
         )
 
 
@@ -281,29 +274,11 @@ def _columns(inputs: Mapping[str, Json]) -> str:
     return "\n".join(f"{name}: {as_text(value)}" for name, value in inputs.items())
 
 
-def _label(file: JudgeFile, values: Mapping[str, Any]) -> tuple[str | None, float | None]:
-    given = str(values.get("label") or "").strip().casefold()
-    for label, score in file.labels.items():
-        if label.casefold() == given:
-            return label, score
-    return None, None
-
-
-def _grade(file: JudgeFile, values: Mapping[str, Any]) -> float | None:
-    value = values.get("score")
-    if file.scale is None or isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return file.scale.share(value)
-
-
-def _complaint(file: JudgeFile, values: Mapping[str, Any], explanation: str) -> str:
-    if not explanation:
-        return "the judge gave no explanation"
-    if file.scale:
-        given, possible = values.get("score"), f"a number from {file.scale.low:g} to {file.scale.high:g}"
-    else:
-        given, possible = values.get("label"), f"one of {', '.join(file.labels)}"
-    return f"the judge answered {cut_end(repr(given), 80)}, not {possible}"
+def _grade(scale: Scale, given: float) -> float:
+    score = scale.share(given)
+    if score is None:
+        raise ModelError("unparseable", f"the score {given:g} is not a number from {scale.low:g} to {scale.high:g}")
+    return score
 
 
 def _suggestion(values: Mapping[str, Any]) -> str | None:

@@ -110,6 +110,15 @@ async def test_a_failed_call_is_an_error_and_never_a_zero() -> None:
     assert (verdict.error.kind, verdict.error.message) == ("timeout", "no answer in 60 s")
 
 
+async def test_a_number_off_the_scale_is_asked_for_once_more_with_what_was_possible() -> None:
+    model = JudgeModel({"explanation": "Splendid.", "score": 7})
+    verdict = await LLMJudge(FILES["rubric"], model).judge(EXAMPLE, run("Paris"))
+    assert len(model.asked) == 2
+    assert "the score 7 is not a number from 1 to 5" in model.asked[1][-1].content
+    assert verdict.error is not None
+    assert "not a number from 1 to 5" in verdict.error.message
+
+
 async def test_a_refusing_endpoint_stops_the_run() -> None:
     with pytest.raises(SystemicError, match="wrong key"):
         await judged(SystemicError("auth", "wrong key"))
