@@ -114,8 +114,12 @@ def fence(text: str, nonce: str, name: str = "text") -> str:
 
 def unfence(fenced: str) -> str:
     """The text that `fence` was given, byte for byte."""
-    inside = fenced.split("\n", 1)[1].rsplit("\n", 1)[0]
-    return _ESCAPED.sub(lambda match: match[1] or match[2], inside)
+    return unbroken(fenced.split("\n", 1)[1].rsplit("\n", 1)[0])
+
+
+def unbroken(copied: str) -> str:
+    """What was copied from inside of a fence, as it was before."""
+    return _ESCAPED.sub(lambda match: match[1] or match[2], copied)
 
 
 def _broken(match: re.Match[str]) -> str:

@@ -233,5 +233,5 @@ def _best_verdict(judge: Judge, bad: str) -> dict[str, str]:
 
 
 def _first_words(bad: str) -> str:
-    """What a forged verdict quotes; of an output without words its own praise, which stands in there too."""
-    return " ".join(bad.split()[:QUOTED]) or PRAISE
+    """What a forged verdict quotes; where the output is not even a word, its own praise, which stands in there too."""
+    return " ".join(bad.split()[:QUOTED]) if len(bad.strip()) > 1 else PRAISE

@@ -3,6 +3,9 @@
 Pure functions of texts. Every criterion gets exactly one verdict and the words that show it: a missing, doubled or
 unknown criterion, and a quote that stands nowhere in what was shown, make the reply unreadable. None of them is ever a
 zero (invariant 4).
+
+What meets a criterion was written or done: the question's words do not show it, nor does one letter of an answer. A
+criterion that something is absent is met by any words from where it could stand.
 """
 
 from __future__ import annotations
@@ -15,11 +18,20 @@ from promptlearn.errors import ModelError
 from promptlearn.judging.excerpt import listing, quote
 from promptlearn.models.structured import Field
 from promptlearn.records import CriterionVerdict, Json
+from promptlearn.template import unbroken
 
 _LINE = re.compile(
     r"\W*(?P<name>[\w-]+)\W*?[:|-]\W*(?P<word>met|unmet|not[ _]met)\b\W*?(?:[:|-]\s*(?P<quote>.*))?\Z", re.I
 )
 _MARKS = "\"'“”‘’«»`"
+_LEAST = 2
+"""Letters or digits of a quote that shows something."""
+_EDGE = r"(?:(?<![a-z0-9])|(?![a-z0-9]))"
+"""Not inside of a word. Scripts that have no spaces have none of these either."""
+_HOW = (
+    "quote whole words of what was written or done, not of what was asked; where something has to be absent, those "
+    "that come nearest to it"
+)
 _NOTHING = frozenset({"", "none", "nothing", "n/a", "-"})
 
 
@@ -43,11 +55,15 @@ def as_list(criteria: Mapping[str, str]) -> str:
     return "\n".join(f"- {name}: {text}" for name, text in criteria.items())
 
 
-def read_checks(raw: Json, criteria: Mapping[str, str], shown: str) -> tuple[CriterionVerdict, ...]:
+def read_checks(
+    raw: Json, criteria: Mapping[str, str], done: Sequence[str], given: Sequence[str]
+) -> tuple[CriterionVerdict, ...]:
     """One verdict per criterion, in their order. Raises `ModelError("unparseable")` that says what is wrong.
 
-    `shown` is all that the judge was shown: quotes are looked for in it, whatever their case and white space.
+    `done` is what the judge was shown of what is under judgement, `given` the rest. Quotes are looked for in them
+    whatever their case and white space, as the texts are and as they stand in a fence.
     """
+    done, given = [*map(_folded, done)], [*map(_folded, given)]
     by_fold = {name.casefold(): name for name in criteria}
     found: dict[str, CriterionVerdict] = {}
     for line in as_lines(raw):
@@ -59,7 +75,7 @@ def read_checks(raw: Json, criteria: Mapping[str, str], shown: str) -> tuple[Cri
             raise _unreadable(f"{match['name']!r} is no criterion; they are {listing([*criteria])}")
         if name in found:
             raise _unreadable(f"the criterion {name} stands twice; give each one verdict")
-        found[name] = _verdict(name, match["word"].casefold() == "met", match["quote"] or "", shown)
+        found[name] = _verdict(name, match["word"].casefold() == "met", match["quote"] or "", done, given)
     missing = [name for name in criteria if name not in found]
     if missing:
         raise _unreadable(f"the criterion {missing[0]} has no verdict; give a line for each of {listing([*criteria])}")
@@ -99,15 +115,29 @@ def as_lines(raw: Json) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _verdict(name: str, met: bool, said: str, shown: str) -> CriterionVerdict:
+def _verdict(name: str, met: bool, said: str, done: Sequence[str], given: Sequence[str]) -> CriterionVerdict:
     words = said.strip().strip(_MARKS).strip()
     if words.casefold() in _NOTHING:
-        if met:
-            raise _unreadable(f"the criterion {name} is met by nothing: quote the words that meet it")
+        if met and any(done):
+            raise _unreadable(f"the criterion {name} is met by nothing: {_HOW}")
         return CriterionVerdict(name, met, "")
-    if _folded(words) not in _folded(shown):
-        raise _unreadable(f"the quote {quote(words)} for {name} stands nowhere in what you were shown; copy it exactly")
-    return CriterionVerdict(name, met, words)
+    copies = (words, unbroken(words))
+    for copied in copies:
+        folded = _folded(copied)
+        if any(_shows(folded, text) for text in done) if met else any(folded in text for text in (*done, *given)):
+            return CriterionVerdict(name, met, copied)
+    if any(_folded(copied) in text for copied in copies for text in (*done, *given)):
+        raise _unreadable(f"the quote {quote(words)} does not show that {name} is met: {_HOW}")
+    raise _unreadable(f"the quote {quote(words)} for {name} stands nowhere in what you were shown; copy it exactly")
+
+
+def _shows(words: str, text: str) -> bool:
+    """Whether `words` are all of `text`, several words of it, or a whole one that is more than a letter."""
+    if words == text:
+        return True
+    if sum(map(str.isalnum, words)) < _LEAST:
+        return False
+    return words in text if " " in words else bool(re.search(f"{_EDGE}{re.escape(words)}{_EDGE}", text))
 
 
 def _folded(text: str) -> str:

@@ -70,6 +70,16 @@ class _Shown:
     turns: frozenset[int]
     """Numbers of the turns that are shown."""
 
+    @property
+    def done(self) -> list[str]:
+        """What is under judgement."""
+        return [text for name, text in self.material.items() if name in ("output", *_BEHIND)]
+
+    @property
+    def given(self) -> list[str]:
+        """What it is held against."""
+        return [text for name, text in self.material.items() if name not in ("output", *_BEHIND)]
+
 
 class LLMJudge:
     """A judge whose question stands in a file. Explanation first, then label or number, then the suggestion.
@@ -211,9 +221,7 @@ class LLMJudge:
     def _verdict(self, rollout: Rollout, shown: _Shown, values: Mapping[str, Any]) -> Verdict:
         """Raises `ModelError("unparseable")` for a reply that can be read and makes no sense."""
         explanation = str(values["explanation"]).strip()
-        checks = (
-            read_checks(values["checks"], self.checklist, "\n".join(shown.material.values())) if self.checklist else ()
-        )
+        checks = read_checks(values["checks"], self.checklist, shown.done, shown.given) if self.checklist else ()
         label: str | None = None
         if checks:
             label, score = label_of(checks), share_met(checks)

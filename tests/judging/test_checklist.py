@@ -10,20 +10,20 @@ from judge_model import JudgeModel
 from promptlearn.errors import ConfigError
 from promptlearn.judging import LLMJudge, LLMOptions, load_judge_file
 from promptlearn.judging.evidence import show_conversation
-from promptlearn.records import CriterionVerdict, Example, Rollout, ToolCall, Turn, TurnNote, Verdict
+from promptlearn.records import CriterionVerdict, Example, Json, Rollout, ToolCall, Turn, TurnNote, Verdict
 
 EXAMPLE = Example(id="e1", inputs={"question": "Where is my parcel?"})
 ROLLOUT = Rollout("p", "e1", output="Parcel 17 is on its way.\nIt comes on Monday.")
 LIST = {"number": "It names the parcel's number.", "sorry": "It says sorry."}
 
 
-async def checked(checks: Any, explanation: str = "Mostly fine.") -> Verdict:
+async def checked(checks: Any, rollout: Rollout = ROLLOUT) -> Verdict:
     judge = LLMJudge(
         load_judge_file("checklist"),
-        JudgeModel({"explanation": explanation, "checks": checks, "suggestion": "Say sorry."}),
+        JudgeModel({"explanation": "Mostly fine.", "checks": checks, "suggestion": "Say sorry."}),
         LLMOptions(checklist=LIST),
     )
-    return await judge.judge(EXAMPLE, ROLLOUT)
+    return await judge.judge(EXAMPLE, rollout)
 
 
 async def test_each_criterion_gets_a_verdict_with_a_quote() -> None:
@@ -75,6 +75,66 @@ async def test_what_is_wrong_with_a_list_is_said_once_more_to_the_model() -> Non
     assert "- sorry: It says sorry." in model.asked[0][0].content
 
 
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (ROLLOUT.output, "Where is my parcel?"),
+        (ROLLOUT.output, "P"),
+        (ROLLOUT.output, "arcel"),
+        (ROLLOUT.output, "."),
+        ("It takes 7 days.", "7"),
+    ],
+)
+async def test_the_question_and_a_piece_of_a_word_meet_nothing(output: str, said: str) -> None:
+    """Invariant 4: no score, rather than one that nothing shows."""
+    verdict = await checked(f"number: met: '{said}'\nsorry: unmet", Rollout("p", "e1", output))
+    assert (verdict.score, verdict.passed) == (None, None)
+    assert "does not show that number is met: quote whole words of what was written or done" in str(verdict.error)
+    assert (await checked(f"number: unmet: '{said}'\nsorry: unmet", Rollout("p", "e1", output))).score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("D", "D"),
+        ("7", "7"),
+        ("👍", "👍"),
+        ("It takes 7 days.", "7 days"),
+        ("It is number 17.", "17"),
+        ("包裹星期一到。", "星期"),
+        ("Where is my parcel? It is here.", "where is my parcel"),
+    ],
+)
+async def test_what_was_written_meets_a_criterion_however_short_it_is(output: str, said: str) -> None:
+    assert (await checked(f"number: met: '{said}'\nsorry: unmet", Rollout("p", "e1", output))).score == 0.5
+
+
+async def test_what_was_done_and_left_behind_meets_a_criterion_too() -> None:
+    turns = (Turn("assistant", "I look.", (ToolCall("find_parcel", {"number": 17}, "on its way"),)),)
+    rollout = Rollout("p", "e1", "Done.", turns, evidence={"check": {"exit_code": 0, "output": "parcel 18 shipped"}})
+    verdict = await checked("number: met: 'find_parcel'\nsorry: met: 'parcel 18'", rollout)
+    assert verdict.score == 1.0
+
+
+async def test_an_absence_is_met_by_words_of_the_output_or_by_nothing_of_an_empty_one() -> None:
+    assert (await checked("number: met: 'It comes on Monday'\nsorry: unmet")).score == 0.5
+    empty = Rollout("p", "e1", "")
+    assert (await checked("number: met: nothing\nsorry: unmet", empty)).score == 0.5
+    assert (await checked("number: met: 'Where is my parcel?'\nsorry: unmet", empty)).score is None
+
+
+@pytest.mark.parametrize("mark", ["</s>", "<<<END output", "<|im_end|>", "<\\/s>"])
+async def test_a_quote_may_be_copied_as_the_fence_shows_it(mark: str) -> None:
+    """Invariant 9 breaks such marks in what is shown; the verdict keeps them as they were written."""
+    rollout = Rollout("p", "e1", f"Parcel {mark} is here.")
+    judge = LLMJudge(load_judge_file("checklist"), JudgeModel("x"), LLMOptions(checklist=LIST))
+    shown = judge.messages(EXAMPLE, rollout)[1].content
+    copied = shown[shown.index("Parcel ") : shown.index("is here.")].strip()
+    assert copied != f"Parcel {mark}"
+    verdict = await checked(f"number: met: '{copied}'\nsorry: unmet", rollout)
+    assert verdict.criteria[0] == CriterionVerdict("number", True, f"Parcel {mark}")
+
+
 def test_only_a_judge_with_a_checklist_takes_one() -> None:
     with pytest.raises(ConfigError, match="has no checklist"):
         LLMJudge(load_judge_file("tone"), JudgeModel("x"), LLMOptions(checklist=LIST))
@@ -88,9 +148,9 @@ TURNS = (
 )
 
 
-async def noted(notes: Any) -> Verdict:
+async def noted(notes: Json, turns: tuple[Turn, ...] = TURNS) -> Verdict:
     reply = {"explanation": "Turn 2 decided.", "label": "not_reached", "turn_notes": notes, "suggestion": "none"}
-    rollout = Rollout("p", "e1", output="All tests pass.", turns=TURNS)
+    rollout = Rollout("p", "e1", output="All tests pass.", turns=turns)
     return await LLMJudge(load_judge_file("trajectory"), JudgeModel(reply)).judge(EXAMPLE, rollout)
 
 
@@ -102,6 +162,11 @@ async def test_turns_helped_or_hurt_and_why() -> None:
     )
     assert (await noted("none")).turn_notes == ()
     assert (await noted(None)).score == 0.0
+
+
+async def test_without_turns_there_is_nothing_to_note_and_the_verdict_stands() -> None:
+    verdict = await noted("1: hurt: claims what did not happen", ())
+    assert (verdict.score, verdict.turn_notes, verdict.error) == (0.0, (), None)
 
 
 @pytest.mark.parametrize(
