@@ -99,7 +99,7 @@ def _by_weight(turns: Mapping[int, Sequence[str]]) -> list[int]:
 def _kept(order: Sequence[int], sizes: Mapping[int, int], limit: int) -> set[int]:
     """Those of `order` that fit, the first ones first, with a mark for each; long ones count as cut."""
     room = limit - _MARK_ROOM
-    longest = max(0, room // min(_SURE, len(order)) - _MARK_ROOM)
+    longest = max(_MARK_ROOM, room // min(_SURE, len(order)) - _MARK_ROOM)
     kept = set()
     for number in order:
         cost = min(sizes[number], longest) + _MARK_ROOM
