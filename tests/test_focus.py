@@ -60,6 +60,24 @@ def test_the_turn_that_hurt_blames_the_prompt_that_it_was_said_under() -> None:
     assert blame([row(1, hurt(1)), row(2, hurt(1), hurt(2)), row(3)], NAMES) == {"find": 1.5, "label": 0.5}
 
 
+def test_praise_does_not_blame() -> None:
+    said = "find: named correctly\nlabel: not from the list"
+    assert blamed(row(1, Verdict("j", "p/1", 1.0, explanation=said)), NAMES) == frozenset()
+    assert blamed(row(1, Verdict("j", "p/1", 0.6, explanation=said, passed=True)), NAMES) == frozenset()
+    assert blamed(row(1, Verdict("j", "p/1", None, explanation=said)), NAMES) == frozenset()
+    helped = TurnNote(1, "helped", "one word")
+    assert blamed(row(1, Verdict("j", "p/1", 0.0, explanation=said, turn_notes=(helped,))), NAMES) == {"label"}
+    other = Verdict("k", "p/1", 0.0, explanation="wrong tag")
+    assert blamed(row(1, Verdict("j", "p/1", 1.0, explanation=said), other), NAMES) == frozenset()
+
+
+def test_a_name_may_stand_in_markdown() -> None:
+    for line in ("- **find**: two words", "> find: two words", "**find:** two words", "* `find`: two words"):
+        assert blamed(row(1, Verdict("j", "p/1", 0.0, explanation=f"Wrong.\n{line}")), NAMES) == {"find"}
+    for line in ("I find: nothing", "find (passed): one word", "label is not find: it guesses", "finder: two words"):
+        assert blamed(row(1, Verdict("j", "p/1", 0.0, explanation=line)), NAMES) == frozenset()
+
+
 def test_a_rule_stands_in_the_section_of_its_prompt() -> None:
     """Invariant 12: everything else of the text stays as it is."""
     prompt = Prompt(WHOLE.messages, (Rule("Use one word.", part="find"), Rule("Be terse.")), contract=WHOLE.contract)
