@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from promptlearn.errors import ModelError
 from promptlearn.judging import Judge, open_judge
+from promptlearn.judging.excerpt import cut_end
 from promptlearn.judging.finding import found, not_judged, raised
 from promptlearn.models.base import Model
 from promptlearn.programs.dspy_lm import load_dspy
-from promptlearn.programs.dspy_module import DspyProgram, Passed
-from promptlearn.records import Example, Failure, Json, Rollout, Verdict, as_text, fingerprint
+from promptlearn.programs.dspy_module import DspyProgram
+from promptlearn.programs.dspy_trace import Passed, plain_fields
+from promptlearn.records import Example, Json, Rollout, Verdict, as_text, fingerprint
 
 PASS_AT = 0.5
 """Score from which on a judgement counts as passed for those who want yes or no, where the judge does not say."""
@@ -30,11 +33,12 @@ PASS_AT = 0.5
 class MetricJudge:
     """A DSPy metric as a judge of what a `DspyProgram` does.
 
-    The metric takes two to five arguments, `(gold, pred, trace, pred_name, pred_trace)`; it gets a trace only for
-    feedback on single predictors, because many metrics are stricter where there is one. A number, a bool, or a
-    `dspy.Prediction` (or dict) with `score` and `feedback` is a verdict; scores are 0 to 1. Of a program with
-    several predictors, a metric that takes `pred_name` is asked about each that was called, so that the critique says
-    which of them is to blame.
+    The metric is a function of two to five arguments, `(gold, pred, trace, pred_name, pred_trace)`, or a `dspy.Module`;
+    it gets a trace only for feedback on single predictors, because many metrics are stricter where there is one. A
+    number, a bool, or a `dspy.Prediction` (or dict) with `score` and `feedback` is a verdict; scores are 0 to 1. Of a
+    program with several predictors, a metric that takes `pred_name` is asked about each call of one, so that the
+    critique says which of them is to blame: a line of what was said about `find` begins with `find:`, and with
+    `find (passed):` where its own score is 1, which is no blame.
     """
 
     metric: Callable[..., Any]
@@ -51,30 +55,30 @@ class MetricJudge:
         if (unreadable := rollout.evidence.get("unreadable")) is not None:
             return found(self.name, rollout, 0.0, f"the reply could not be read: {unreadable}", label="unreadable")
         try:
-            return await asyncio.to_thread(self._judge, self.golds[example.id], self.program.passed(rollout), rollout)
+            return await asyncio.to_thread(self._judge, self.golds[example.id], rollout)
         except Exception as error:
             return not_judged(self.name, rollout, raised(error))
 
-    def _judge(self, gold: Any, passed: Passed, rollout: Rollout) -> Verdict:
-        score, words = _read(self._ask(gold, passed.prediction, None, None, None))
-        if len(self.program.predictors) > 1 and _arity(self.metric) >= 5:
+    def _judge(self, gold: Any, rollout: Rollout) -> Verdict:
+        passed = self.program.passed(rollout)
+        said = self._ask(gold, passed.prediction, None, None, None)
+        score, words = _read(said)
+        if not hasattr(type(score), "__float__") or not 0.0 <= float(score) <= 1.0:
+            possible = "a number of 0 to 1, a bool, or dspy.Prediction(score, feedback)"
+            raise ModelError("program", f"{self.name} returned {cut_end(repr(said), 100)}, not {possible}")
+        if len(self.program.predictors) > 1 and _arity(self.metric) >= 4:
             words = "\n".join([*([words] if words else []), *self._blames(gold, passed)])
-        if not 0.0 <= score <= 1.0:
-            message = f"{self.name} returned {score}; promptlearn's scores are 0 to 1"
-            return not_judged(self.name, rollout, Failure("program", message))
-        return found(self.name, rollout, score, words or f"scored {score:g}")
+        return found(self.name, rollout, float(score), words or f"scored {float(score):g}")
 
     def _blames(self, gold: Any, passed: Passed) -> list[str]:
-        """What the metric says about each predictor that was called, where it says something."""
-        trace = list(passed.trace)
-        said = {}
-        for predictor, inputs, prediction in trace:
-            name = passed.predictors[id(predictor)]
-            step = [(predictor, inputs, prediction)]
-            _, words = _read(self._ask(gold, passed.prediction, trace, name, step))
+        """What the metric says about each call of a predictor, where it says something."""
+        lines = []
+        for name, step in zip(passed.names, passed.trace, strict=True):
+            said = self._ask(gold, passed.prediction, list(passed.trace), name, [step]) if name else None
+            score, words = _read(said)
             if words:
-                said[name] = f"{name}: {words}"
-        return list(said.values())
+                lines.append(f"{name}: {words}" if score is None or score < 1.0 else f"{name} (passed): {words}")
+        return list(dict.fromkeys(lines))
 
     def _ask(self, *arguments: Any) -> Any:
         return self.metric(*arguments[: _arity(self.metric)])
@@ -101,13 +105,14 @@ def as_metric(
     opened = open_judge(judge, options, labels=labels, model=model) if isinstance(judge, str) else judge
 
     def metric(gold: Any, pred: Any, trace: Any = None, pred_name: str | None = None, pred_trace: Any = None) -> Any:
-        inputs = {key: _json(value) for key, value in gold.inputs().items()}
-        wanted = _one({key: _json(value) for key, value in gold.labels().items()}, expected)
+        inputs = plain_fields(gold.inputs())
+        wanted = _one(plain_fields(gold.labels()), expected)
         example = Example(fingerprint(inputs), inputs, wanted)
-        output = _one({key: _json(value) for key, value in pred.items()}, answer)
+        output = _one(plain_fields(pred), answer)
         verdict = _finish(opened.judge(example, Rollout("", example.id, as_text(output))))
         if verdict.score is None:
-            raise ModelError(verdict.error.kind if verdict.error else "unparseable", f"{opened.name}: not judged")
+            kind = verdict.error.kind if verdict.error else "unparseable"
+            raise ModelError(kind, f"{opened.name}: {verdict.explanation or 'not judged'}")
         if trace is not None and pred_name is None:
             return verdict.score >= PASS_AT if verdict.passed is None else verdict.passed
         words = " ".join(filter(None, (verdict.explanation, verdict.suggestion)))
@@ -117,16 +122,21 @@ def as_metric(
     return metric
 
 
-def _read(said: Any) -> tuple[float, str]:
-    """Score and words of what a metric returned. Raises what is none."""
-    if hasattr(said, "score") or (isinstance(said, Mapping) and "score" in said):
-        return float(said["score"]), str(said["feedback"] or "") if "feedback" in said else ""
-    return float(said), ""
+def _read(said: Any) -> tuple[Any, str]:
+    """Score and words of what a metric returned; None for a score that it does not give."""
+    if isinstance(said, Mapping):
+        said = load_dspy().Prediction(dict(said))
+    if isinstance(said, load_dspy().Prediction) or hasattr(said, "score"):
+        return getattr(said, "score", None), str(getattr(said, "feedback", None) or "")
+    return said, ""
 
 
 def _arity(metric: Callable[..., Any]) -> int:
     """How many positional arguments a metric takes, five at most (what GEPA gives)."""
-    parameters = inspect.signature(metric).parameters.values()
+    called: Any = metric
+    if isinstance(called, load_dspy().Module):  # its `__call__` passes everything on
+        called = partial(type(called).forward, called)
+    parameters = inspect.signature(called).parameters.values()
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return 5
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -134,14 +144,12 @@ def _arity(metric: Callable[..., Any]) -> int:
 
 
 def _one(fields: Mapping[str, Json], name: str | None) -> Json:
+    if name is not None and name not in fields:
+        raise ModelError("program", f"as_metric: there is no field {name!r}; possible: {', '.join(fields) or 'none'}")
     if name is not None:
         return fields[name]
     shown = {key: value for key, value in fields.items() if key != "reasoning"}
     return next(iter(shown.values())) if len(shown) == 1 else (shown or None)
-
-
-def _json(value: Any) -> Json:
-    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
 def _finish(judging: Any) -> Verdict:

@@ -8,9 +8,9 @@ the last one, which gives the answer.
 
 To the run a program is its task model, as a command is: asked with a prompt and an example, it answers with its outcome
 as JSON. So the journal keeps outcomes, and the ledger counts runs of the program, whatever number of calls each makes
-(their tokens are counted). A rollout's `output` is the program's answer field; `evidence.fields` has every field, and
-its turns say what each predictor made of what it was given. A reply that DSPy's adapter can not read is an output like
-any other, for judges to judge; `evidence.unreadable` says why.
+(their tokens are counted). A rollout's `output` is the program's answer field; `evidence.fields` has every field,
+`evidence.steps` what each predictor made of what it was given (`dspy_trace.py`), and turns say the same in words. A
+reply that DSPy's adapter can not read is an output like any other, for judges to judge; `evidence.unreadable` says why.
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from promptlearn.errors import ConfigError, ModelError, PromptError, SystemicError
 from promptlearn.models.base import Model, ModelBase, Price, Reply, Sampling
 from promptlearn.programs.dspy_lm import ModelEngine, counting, describe_lm, error_of, lm_of, load_dspy
+from promptlearn.programs.dspy_trace import Passed, passed_of, plain_fields, steps_of
 from promptlearn.records import (
     Demonstration,
     Example,
@@ -48,23 +49,12 @@ from promptlearn.records import (
 )
 from promptlearn.sections import heading, join_sections, split_sections
 
-FORM = 1
+FORM = 2
 """Raised whenever the same program would get something else than before, or its outcome is written differently."""
 THREADS = 64
 """Runs of a program at the same time, at most; each has a thread."""
 _KEPT = 128
 """Programs that stand ready with a prompt in them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passed:
-    """What one run of a program left behind, in this process."""
-
-    prediction: Any
-    trace: Sequence[tuple[Any, Mapping[str, Any], Any]] = ()
-    """(predictor, inputs, prediction), in the order of the calls."""
-    predictors: Mapping[int, str] = ()  # type: ignore[assignment]
-    """id of a predictor → its name."""
 
 
 class DspyProgram:
@@ -106,7 +96,6 @@ class DspyProgram:
         state = fingerprint(_state(module), 32)
         self.identity = f"dspy/{fingerprint([FORM, dspy.__version__, state, source, self.answer], 32)}"
         self.model = DspyModel(self, asks)
-        self._passed: dict[str, str] = {}
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -146,15 +135,8 @@ class DspyProgram:
         return {"instructions": sections, "demos": demos}
 
     def passed(self, rollout: Rollout) -> Passed:
-        """What a rollout left behind; made up from its evidence where another process ran it."""
-        known = self.model.passed.get(self._passed.get(rollout.id, ""))
-        if known is not None:
-            return known
-        fields = rollout.evidence.get("fields")
-        return Passed(load_dspy().Prediction(**(fields if isinstance(fields, dict) else {})))
-
-    def remember(self, rollout: Rollout, key: str) -> None:
-        self._passed[rollout.id] = key
+        """What a rollout of the program left behind, whatever process ran it."""
+        return passed_of(self.module, rollout.evidence)
 
     def _demo(self, demo: Demonstration) -> dict[str, Json]:
         """A demonstration by field. Several outputs are written as a JSON object; a single one is the answer."""
@@ -196,23 +178,21 @@ class _Opened:
         except PromptError as error:  # this candidate is no prompt of the program; another may be
             return Rollout(prompt.digest, example.id, error=Failure("program", str(error)))
         said = json.loads(reply.text)
-        rollout = Rollout(
+        return Rollout(
             prompt=prompt.digest,
             example=example.id,
             output=said["output"],
-            turns=tuple(Turn("assistant", text, prompt=_speaker(text)) for text in said["turns"]),
+            turns=tuple(_turn(step) for step in said["steps"]),
             stop_reason=reply.finish_reason,
             usage=reply.usage,
             seconds=reply.seconds,
-            evidence={key: said[key] for key in ("fields", "unreadable") if key in said},
+            evidence={key: said[key] for key in ("fields", "unreadable", "steps") if key in said},
         )
-        self._source.remember(rollout, _key(messages))
-        return rollout
 
 
-def _speaker(turn: str) -> str:
-    """The predictor that a turn is of."""
-    return turn.partition(": ")[0]
+def _turn(step: Mapping[str, Any]) -> Turn:
+    name = step["predictor"]
+    return Turn("assistant", f"{name or 'predictor'}: {_dumped(step['outputs'])}", prompt=name)
 
 
 class DspyModel(ModelBase):
@@ -232,7 +212,6 @@ class DspyModel(ModelBase):
             self._lm = asks
             asked = describe_lm(asks)
         super().__init__(source.name, f"{source.identity}/{fingerprint(asked)}", sampling, price)
-        self.passed: dict[str, Passed] = {}
         self.examples: dict[str, Any] = {}
         """Example id → the `dspy.Example` that it was made of, where inputs are more than JSON."""
         self._source = source
@@ -280,22 +259,17 @@ class DspyModel(ModelBase):
                 raise (spent.error or error_of(error, self.name)) from None
             trace = list(dspy.settings.trace)
         usage = replace(spent.usage, calls=1, cached_calls=0) if self._engine else _tracked(tracker)
-        names = {id(predictor): name for name, predictor in module.named_predictors()}
-        if unreadable is None:
-            self.passed[_key(messages)] = Passed(prediction, trace, names)
-        outcome = self._outcome(prediction, unreadable, trace, names)
-        return Reply(_dumped(outcome), "stop", usage, seconds=time.monotonic() - started)
+        outcome = self._outcome(prediction, unreadable, steps_of(module, trace))
+        text = json.dumps(outcome, ensure_ascii=False)  # fields in the program's own order
+        return Reply(text, "stop", usage, seconds=time.monotonic() - started)
 
-    def _outcome(
-        self, prediction: Any, unreadable: Any, trace: Sequence[Any], names: Mapping[int, str]
-    ) -> dict[str, Json]:
-        turns = [f"{names.get(id(step[0]), 'predictor')}: {_dumped(_plain(dict(step[2].items())))}" for step in trace]
+    def _outcome(self, prediction: Any, unreadable: Any, steps: Sequence[Json]) -> dict[str, Json]:
         if unreadable is not None:
             said = " ".join(str(unreadable).split())
-            return {"output": str(unreadable.lm_response), "turns": turns, "unreadable": said}
+            return {"output": str(unreadable.lm_response), "steps": steps, "unreadable": said}
         if not isinstance(prediction, load_dspy().Prediction):
             raise ModelError("program", f"{self.name} returned {type(prediction).__name__}, not a dspy.Prediction")
-        fields = _plain(dict(prediction.items()))
+        fields = plain_fields(prediction)
         answer = self._source.answer
         if answer not in fields:
             possible = ", ".join(fields) or "nothing"
@@ -303,7 +277,7 @@ class DspyModel(ModelBase):
                 "not_found", f"{self.name} gives no field {answer!r}; possible: {possible}; set program.answer"
             )
         shown = fields[answer]
-        return {"output": shown if isinstance(shown, str) else _dumped(shown), "turns": turns, "fields": fields}
+        return {"output": shown if isinstance(shown, str) else _dumped(shown), "steps": steps, "fields": fields}
 
     def _module(self, said: str) -> Any:
         with self._lock:
@@ -376,20 +350,5 @@ def _fields(text: str, names: Sequence[str]) -> dict[str, Json]:
     return found if isinstance(found, dict) and found and set(found) <= set(names) else {}
 
 
-def _plain(value: Any) -> Any:
-    """A value as JSON; what JSON can not hold, as text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set):
-        return [_plain(each) for each in value]
-    if hasattr(value, "model_dump"):
-        return _plain(value.model_dump(mode="json"))
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
 def _dumped(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True)
-
-
-def _key(messages: Sequence[Message]) -> str:
-    return fingerprint([message.content for message in messages])
