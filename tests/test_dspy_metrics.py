@@ -1,12 +1,17 @@
-"""Metrics as judges and judges as metrics: what counts as a judgement, who is blamed, and what a resumed run says."""
+"""Metrics as judges and judges as metrics: what counts as a judgement, who is blamed, and whose sockets are open."""
 
+import json
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import dspy
 import numpy as np
 import pytest
+from chat_server import ChatServer
 from dspy_desk import Engine, TwoSteps, examples, scripted, tagger
 from synthetic import TAGS
 
@@ -15,6 +20,8 @@ from promptlearn.errors import ModelError, SystemicError
 from promptlearn.feedback import JudgedRow
 from promptlearn.feedback.blame import blame
 from promptlearn.judging import Callable
+from promptlearn.judging.finding import found
+from promptlearn.models.openai import ChatModel
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.programs.dspy_module import DspyProgram
 from promptlearn.records import Example, Rollout, Verdict
@@ -22,6 +29,7 @@ from promptlearn.store import open_store
 
 GOLD = examples(1)[0]
 ROW = Example("1", dict(GOLD.inputs().items()), GOLD.tag)
+JUDGEMENT = json.dumps({"explanation": "it is right", "label": "correct", "suggestion": "none"})
 
 
 async def judged(metric: Any, module: Any = None, program: DspyProgram | None = None) -> tuple[Rollout, Verdict]:
@@ -204,6 +212,60 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
     both = one.keys() & other.keys()  # rows that ran ahead in vain may be in one of them
     assert {row: one[row] for row in both} == {row: other[row] for row in both}
     assert any("label: A " in one[row] for row in both)
+
+
+def test_judgements_share_their_sockets_and_leave_none_open() -> None:
+    script = """
+import gc, sys, dspy
+from promptlearn.dspy import as_metric
+from promptlearn.models.openai import ChatModel
+
+metric = as_metric("correctness", model=ChatModel("openai/m", sys.argv[1]))
+rows = [dspy.Example(q=str(n), a="x").with_inputs("q") for n in range(24)]
+for row in rows[:4]:
+    assert metric(row, dspy.Prediction(a="x")).score == 1.0
+
+class Program(dspy.Module):
+    def forward(self, q):
+        return dspy.Prediction(a="x")
+
+assert dspy.Evaluate(devset=rows, metric=metric, num_threads=4, display_progress=False)(Program()).score == 100.0
+gc.collect()
+"""
+    server = ChatServer(lambda request: JUDGEMENT)
+    with server.in_thread() as url:
+        done = subprocess.run(
+            [sys.executable, "-W", "always::ResourceWarning", "-c", script, url],
+            capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "nclosed" not in done.stderr
+    assert len(server.requests) == 28
+
+
+async def test_a_judge_answers_where_an_event_loop_is_running() -> None:
+    with ChatServer(lambda request: JUDGEMENT).in_thread() as url:
+        metric = as_metric("correctness", model=ChatModel("openai/m", url))
+        assert metric(GOLD, dspy.Prediction(tag="x")).score == 1.0
+        with ThreadPoolExecutor(8) as pool:
+            scores = list(pool.map(lambda tag: metric(GOLD, dspy.Prediction(tag=tag)).score, map(str, range(24))))
+    assert scores == [1.0] * 24
+
+
+def test_a_judge_may_ask_a_metric_and_sees_the_callers_context() -> None:
+    said: ContextVar[str] = ContextVar("said")
+
+    class Outer:
+        name = "outer"
+
+        async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+            inner = as_metric("exact_match")(GOLD, dspy.Prediction(tag=rollout.output))
+            return found(self.name, rollout, inner.score, f"{said.get()}: {inner.feedback}")
+
+    said.set("asked")
+    judgement = as_metric(Outer())(GOLD, dspy.Prediction(tag=GOLD.tag))
+    assert judgement.score == 1.0
+    assert judgement.feedback.startswith("asked: ")
 
 
 def test_a_judge_that_fails_says_why() -> None:

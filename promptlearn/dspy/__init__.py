@@ -4,8 +4,9 @@
 
     learned = PromptLearn(metric, task_calls=400).compile(program, trainset=train, valset=val)
 
-`teleprompter` compiles, `metrics` translates between judges and metrics. Importing this package imports DSPy and
-switches its disk cache off, which is pickle. What runs programs is `programs/dspy_module.py`.
+`teleprompter` compiles, `metrics` translates between judges and metrics, `background` is where judges answer. Importing
+this package imports DSPy and switches its disk cache off, which is pickle. What runs programs is
+`programs/dspy_module.py`.
 """
 
 from promptlearn.programs.dspy_lm import load_dspy

@@ -7,6 +7,7 @@ verdict, have judged nothing: that is an error on both sides, and never a zero (
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,8 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from promptlearn.dspy.background import Background
 from promptlearn.errors import ModelError
-from promptlearn.judging import Judge, open_judge
+from promptlearn.judging import Callable as FunctionJudge
+from promptlearn.judging import Judge, LLMJudge, open_judge
 from promptlearn.judging.excerpt import cut_end
 from promptlearn.judging.finding import found, not_judged, raised
 from promptlearn.models.base import Model
@@ -27,6 +30,9 @@ from promptlearn.records import Example, Json, Rollout, Verdict, as_text, finger
 
 PASS_AT = 0.5
 """Score from which on a judgement counts as passed for those who want yes or no, where the judge does not say."""
+
+_JUDGES = Background()
+atexit.register(_JUDGES.close)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,10 @@ def as_metric(
     `answer` names the output field that is judged, by default the only one (else all, as JSON); `expected` the label of
     the gold example, by default likewise. Returns `dspy.Prediction(score, feedback)`; where DSPy asks with a trace and
     no predictor's name, as bootstrapping does, whether it passed. Raises ModelError where nothing could be judged.
+
+    May be called from any thread, also where an event loop is running. All judges answer on one event loop, which keeps
+    the sockets of their models and closes them when the process ends; functions, which may block, in the thread that
+    asks.
     """
     opened = open_judge(judge, options, labels=labels, model=model) if isinstance(judge, str) else judge
 
@@ -109,7 +119,7 @@ def as_metric(
         wanted = _one(plain_fields(gold.labels()), expected)
         example = Example(fingerprint(inputs), inputs, wanted)
         output = _one(plain_fields(pred), answer)
-        verdict = _finish(opened.judge(example, Rollout("", example.id, as_text(output))))
+        verdict = _finish(opened, example, Rollout("", example.id, as_text(output)))
         if verdict.score is None:
             kind = verdict.error.kind if verdict.error else "unparseable"
             raise ModelError(kind, f"{opened.name}: {verdict.explanation or 'not judged'}")
@@ -152,8 +162,12 @@ def _one(fields: Mapping[str, Json], name: str | None) -> Json:
     return next(iter(shown.values())) if len(shown) == 1 else (shown or None)
 
 
-def _finish(judging: Any) -> Verdict:
-    """Run a judge to its end, also within a thread or a notebook whose event loop is running."""
+def _finish(judge: Judge, example: Example, rollout: Rollout) -> Verdict:
+    """Ask a judge, also within a thread or a notebook whose event loop is running."""
+    judging: Any = judge.judge(example, rollout)
+    if not isinstance(judge, FunctionJudge) and not _JUDGES.is_here():
+        verdict: Verdict = _JUDGES.run(judging, judge.model if isinstance(judge, LLMJudge) else None)
+        return verdict
     try:
         asyncio.get_running_loop()
     except RuntimeError:
