@@ -6,11 +6,11 @@ repair and a missed one can send customers to a stranger's host.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 from promptlearn.hidden import find_hidden, name_character
-from promptlearn.records import Demonstration, Example, Json, Message, Prompt, as_text
+from promptlearn.records import Demonstration, Message, Prompt, as_text
 from promptlearn.tokens import estimate_tokens
 from promptlearn.variables import find_variables
 
@@ -51,7 +51,6 @@ _SHELL = re.compile(
 )
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.S)
 _THINKING = re.compile(r"</?\s*(?:think|thinking|reasoning|scratchpad)\s*>", re.I)
-_WORD = re.compile(r"\w+")
 _LATER_PUNCTUATION = ".,;:!?)]}*_"
 
 
@@ -66,37 +65,6 @@ def violations(draft: Prompt, parent: Prompt) -> list[str]:
         *_additions(draft, parent),
         *_hidden(draft, parent),
     ]
-
-
-def copies(text: str, examples: Iterable[Example], span_words: int = 12, answers: bool = True) -> list[str]:
-    """Spans of `text`, as they stand there, that repeat more than `span_words` words in a row of an example's inputs or
-    right answer.
-
-    Case and punctuation do not count. `answers` is False where the right answers are labels, which a prompt may list
-    however long they are. Give it learned text and rules; declared demonstrations are copies on purpose.
-    """
-    size = span_words + 1
-    words = list(_WORD.finditer(text))
-    places: dict[tuple[str, ...], list[int]] = {}
-    for at, run in enumerate(_runs([word[0].casefold() for word in words], size)):
-        places.setdefault(run, []).append(at)
-    if not places:
-        return []
-    found: set[int] = set()
-    for example in examples:
-        values = [*example.inputs.values(), *([example.expected] if answers else [])]
-        for said in (said for value in values for said in _sayings(value)):
-            spoken = [word.casefold() for word in _WORD.findall(said)]
-            found.update(at for run in _runs(spoken, size) for at in places.get(run, ()))
-    return [text[words[low].start() : words[high + size - 1].end()] for low, high in _stretches(found)]
-
-
-def _sayings(value: Json) -> Iterator[str]:
-    """A value as it stands in a prompt, and each text within it."""
-    yield as_text(value)
-    if isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from _sayings(inner)
 
 
 def _frame(draft: Prompt, parent: Prompt) -> Iterator[str]:
@@ -217,15 +185,3 @@ def _stated(prompt: Prompt) -> str:
 
 def _shown(demo: Demonstration) -> list[str]:
     return [*(as_text(value) for value in demo.inputs.values()), demo.output]
-
-
-def _runs(words: list[str], size: int) -> Iterator[tuple[str, ...]]:
-    return zip(*(words[offset:] for offset in range(size)), strict=False)
-
-
-def _stretches(places: set[int]) -> Iterator[tuple[int, int]]:
-    """Runs of consecutive numbers as (first, last)."""
-    ordered = sorted(places)
-    starts = [at for at in ordered if at - 1 not in places]
-    ends = [at for at in ordered if at + 1 not in places]
-    return zip(starts, ends, strict=True)

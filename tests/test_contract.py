@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptlearn.contract import copies, learned_tokens, violations
-from promptlearn.records import Contract, Demonstration, Example, Layout, Message, Prompt, Rule
+from promptlearn.contract import learned_tokens, violations
+from promptlearn.records import Contract, Demonstration, Layout, Message, Prompt, Rule
 from promptlearn.tokens import estimate_tokens, token_bound
 
 PARENT = Prompt(
@@ -156,27 +156,6 @@ def test_without_a_cap_a_draft_may_grow_fourfold_or_to_two_thousand_tokens() -> 
     assert learned_tokens(long) == 1250
     assert violations(TEXT.with_text("word " * 4_000), long) == []
     assert "at most 5000" in violations(TEXT.with_text("word " * 4_010), long)[0]
-
-
-def test_copies_are_spans_of_more_than_twelve_words() -> None:
-    words = [f"w{n}" for n in range(30)]
-    example = Example("e1", {"message": " ".join(words), "n": 5})
-    assert copies("So: " + ", ".join(words[3:15]) + " x", [example]) == []
-    assert copies("So: " + ", ".join(words[3:16]) + " x", [example]) == [", ".join(words[3:16])]
-    both = " ".join(words[:14]) + " AND " + " ".join(words[10:25]).upper()
-    assert copies(both, [example]) == [" ".join(words[:14]), " ".join(words[10:25]).upper()]
-    assert copies("", [example]) == []
-
-
-def test_a_long_right_answer_is_copied_like_an_input_and_a_label_is_none() -> None:
-    answer = "Refunds of parcels that came late are paid within ten days to the card that was charged"
-    pasted = f"Be kind. {answer.upper()}!"
-    assert copies(pasted, [Example("e1", {"message": "late"}, answer)]) == [answer.upper()]
-    nested = {"steps": [{"say": f"First.\n{answer}"}], "tone": "kind"}
-    assert copies(pasted, [Example("e1", {"message": "late"}, nested)]) == [answer.upper()]
-    assert copies(pasted, [Example("e1", {"thread": [nested]})]) == [answer.upper()]
-    assert copies("Answer with account, billing or refund status.", [Example("e1", {}, "refund status")]) == []
-    assert copies(pasted, [Example("e1", {"message": "late"}, answer)], answers=False) == []
 
 
 @given(st.text())

@@ -33,6 +33,7 @@ from promptlearn.records import Candidate, Decision, Prompt, Review, Role
 from promptlearn.runlog import RunLog
 from promptlearn.selection.credit import Credit
 from promptlearn.selection.race import BLOCK, longest
+from promptlearn.train_text import TrainText
 
 __all__ = ["Optimizer", "Search"]
 
@@ -70,7 +71,9 @@ class Optimizer:
         baseline = Candidate(seed, parents=(), proposer="baseline")
         self._pursuit = pursuit_of(objectives, baseline)
         self._problem = Problem(
+            seed,
             dataset,
+            TrainText(dataset.train),
             {proposer.name: proposer for proposer in proposers},
             settings,
             tuple(reviews),

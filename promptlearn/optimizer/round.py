@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 
 from promptlearn.config import ObjectiveConfig, SearchConfig
-from promptlearn.contract import copies, violations
+from promptlearn.contract import violations
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
@@ -22,22 +22,26 @@ from promptlearn.optimizer.pursuing import Pursuit
 from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
 from promptlearn.optimizer.state import Outcome, View
-from promptlearn.proposing.answers import answer_set
 from promptlearn.proposing.base import Brief, Partner, Proposer
 from promptlearn.proposing.merge import MergeProposer
-from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Review, fingerprint
+from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Prompt, Review, fingerprint
 from promptlearn.runlog import RunLog
 from promptlearn.selection.pareto import choose_parent
+from promptlearn.train_text import TrainText
 
 NOVEL = 0.25
 """Chance of learning something new from the next critique, below which a round has seen enough."""
+MOST_COPIES = 20
+"""Copied spans that a repair is shown; a prompt may hold hundreds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is the same in every round."""
 
+    seed: Prompt
     dataset: Dataset
+    train_text: TrainText
     proposers: dict[str, Proposer]
     settings: SearchConfig
     reviews: tuple[Review, ...]
@@ -219,6 +223,7 @@ class Round:
             groups=critique.mistakes.groups if len(critique.mistakes.groups) > 1 else (),
             kept=tuple(row.example for row in critique.rows if row.score == 1),
             train=self._problem.dataset.train,
+            train_text=self._problem.train_text,
             failed=frozenset(
                 example
                 for example, score in known.items()
@@ -272,16 +277,14 @@ class Round:
 
     def _violations(self, draft: Draft) -> list[str]:
         """Broken contract, or training text that was copied instead of learned from."""
-        parent, train = self._parent.prompt, self._problem.dataset.train
+        parent = self._parent.prompt
         broken = violations(draft.prompt, parent)
         if draft.prompt.parts != parent.parts:
             broken.append(f"the headings of its prompts ({', '.join(parent.parts)}) have to stay, each once")
-        own = "\n".join([draft.prompt.text, *(rule.text for rule in draft.prompt.rules)])
-        old = "\n".join([parent.text, *(rule.text for rule in parent.rules)])
-        answers = not answer_set(train)
-        allowed = set(copies(old, train, answers=answers))
-        copied = [span for span in copies(own, train, answers=answers) if span not in allowed]
-        return broken + [f"copies a training example: “{span}”" for span in copied]
+        copied = self._problem.train_text.copied_by(draft.prompt, parent, self._problem.seed)
+        broken += [f"copies a training example: “{span}”" for span in copied[:MOST_COPIES]]
+        more = len(copied) - MOST_COPIES
+        return [*broken, f"copies training examples {more} times more"] if more > 0 else broken
 
     async def _gate(self, candidates: Sequence[Candidate], critique: Critique) -> list[Candidate]:
         """Candidates that do better than their parent on the rows that it was criticised for."""

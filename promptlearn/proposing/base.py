@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from promptlearn.records import Draft, Example, FailureMode, Prompt, Review
+from promptlearn.train_text import TrainText
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Brief:
     """Examples of the minibatch that the parent gets right, and that must not break."""
     train: Sequence[Example] = field(default_factory=tuple)
     """The train split, from which demonstrations may be taken."""
+    train_text: TrainText | None = None
+    """Knows what a text copies of it; None where nobody has made the index yet."""
     failed: frozenset[str] = frozenset()
     """Ids of train examples that the parent is known to fail."""
     reviews: tuple[Review, ...] = ()

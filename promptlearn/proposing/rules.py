@@ -17,8 +17,9 @@ from promptlearn.models.base import Model
 from promptlearn.proposing.base import Brief
 from promptlearn.proposing.general import general_rules
 from promptlearn.proposing.meta import MetaPrompt
-from promptlearn.proposing.wording import as_rule, normalised, repeats, says
+from promptlearn.proposing.wording import as_rule, normalised, says
 from promptlearn.records import Draft, FailureMode, Prompt, Review, Rule
+from promptlearn.train_text import TrainText
 
 _MOST = 8
 """Suggestions that one draft may add; the rarer ones wait for another turn."""
@@ -93,7 +94,7 @@ class _Known:
     def __init__(self, brief: Brief) -> None:
         self.parent = brief.parent
         self.said = brief.parent.learned_text()
-        self.inputs = [value for row in brief.train for value in row.inputs.values() if isinstance(value, str)]
+        self.train_text = brief.train_text or TrainText(brief.train)
 
     def new(self, rules: Iterable[Rule]) -> list[Rule]:
         """The rules that the prompt does not have yet, each once, with the sources of all that say the same."""
@@ -108,7 +109,7 @@ class _Known:
         return list(found.values())
 
     def _fits(self, rule: Rule) -> bool:
-        if says(self.said, rule.text) or repeats(rule.text, self.inputs):
+        if says(self.said, rule.text) or self.train_text.copied(rule.text, self.said):
             return False
         return not violations(replace(self.parent, rules=(*self.parent.rules, rule)), self.parent)
 

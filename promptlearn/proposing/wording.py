@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from promptlearn.hidden import visible
 from promptlearn.variables import substitute
 
 MAX_RULE_LENGTH = 400
 """Characters that one rule may have."""
-_MIN_COPIED = 20
-"""A shorter input may stand in a rule: a single word or a number is no copy of an example."""
 
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
@@ -69,9 +67,3 @@ def normalised(text: str) -> str:
 def says(prompt_text: str, rule: str) -> bool:
     """Whether the prompt already contains the rule, whatever its case and punctuation."""
     return f" {normalised(rule)} " in f" {normalised(prompt_text)} "
-
-
-def repeats(rule: str, inputs: Iterable[str]) -> bool:
-    """Whether the rule contains one of these inputs word for word; very short ones do not count."""
-    said = f" {normalised(rule)} "
-    return any(len(text) >= _MIN_COPIED and f" {text} " in said for text in map(normalised, inputs))

@@ -9,7 +9,7 @@ from topic_task import TOPICS, accuracy, mode_of, topic_brief, train_rows
 
 from promptlearn.contract import violations
 from promptlearn.proposing import open_proposer
-from promptlearn.proposing.wording import MAX_RULE_LENGTH, as_rule, repeats, says
+from promptlearn.proposing.wording import MAX_RULE_LENGTH, as_rule, says
 from promptlearn.records import Contract, Prompt, Review, Rule
 
 rules = open_proposer("rules", model=None)
@@ -146,8 +146,3 @@ def test_a_rule_is_one_short_visible_line_and_stays_what_it_is(text: str) -> Non
         broken = violations(replace(parent, rules=(Rule(rule),)), parent)
         assert not [problem for problem in broken if "hidden" in problem or "empty" in problem]
         assert says(f"Intro. {rule}!", rule)
-
-
-def test_short_inputs_do_not_count_as_copies() -> None:
-    assert not repeats("Refund requests are billing.", ["refund"])
-    assert repeats("Say no to 'where is my blue parcel now' always", ["Where is my blue parcel now?"])
