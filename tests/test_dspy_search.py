@@ -95,6 +95,22 @@ def test_a_candidate_that_breaks_the_contract_is_not_run(tmp_path: Path) -> None
     assert not any("evil" in text for text in asked)
 
 
+@pytest.mark.parametrize("many", [0, 2])
+def test_what_they_copy_from_the_train_rows_is_said(tmp_path: Path, many: int) -> None:
+    """Their search is left as it is; whoever reads the result knows what the prompt is made of."""
+
+    def copyist(messages: Sequence[Message]) -> str:
+        copied = [row["message"] for row in rows(90) if row["message"] in messages[-1].content][:many]
+        return writer(messages).replace(SEED, "\n".join([SEED, *(f"Such as: {message}" for message in copied)]))
+
+    result = learn(tmp_path, "dspy:gepa", copyist)
+    assert result.decision == "improved"
+    assert [line for line in result.warnings if "copies train rows" in line] == [
+        line for line in result.warnings if line.startswith("the prompt that dspy:gepa found copies train rows 2 times")
+    ]
+    assert len(result.warnings) == bool(many) + len(learn(tmp_path / "other", "dspy:gepa").warnings)
+
+
 def test_it_says_what_it_needs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"models\.meta.*task_calls"):
         optimize(

@@ -8,7 +8,9 @@ the first of equals. The test split then proves it, or it is not shipped, as wit
 
 They know less than a run does. A row that could not be judged counts as 0 for them (in no mean of ours), their
 candidates are checked against the contract and score 0 without being run where they break it (invariant 6), and a
-budget that ends in the middle of a step ends the search there.
+budget that ends in the middle of a step ends the search there. Copies of train rows are not held against a candidate:
+nothing in their searches could mend one, and a comparison would measure our rule instead of them. The run warns of
+those that the prompt which it ends with contains.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ from promptlearn.records import Candidate, Decision, Demonstration, Example, Jso
 from promptlearn.runlog import RunLog
 from promptlearn.sections import join_sections, split_sections
 from promptlearn.selection.credit import Credit
+from promptlearn.train_text import TrainText
 
 T = TypeVar("T")
 WHOLE = "prompt"
@@ -179,6 +182,18 @@ async def _take_over(name: str, desk: Desk, search: Search) -> None:
         if decision.outcome == "accepted":
             search.incumbent = candidate
             search.tally.accepted += 1
+            search.warnings += _copying(name, desk.task, prompt)
+
+
+def _copying(name: str, task: Task, prompt: Prompt) -> list[str]:
+    """What is to be said of a prompt that repeats the train split outside of its demonstrations."""
+    spans = TrainText(task.dataset.train).copied_by(prompt, task.seed)
+    if not spans:
+        return []
+    times = "once" if len(spans) == 1 else f"{len(spans)} times"
+    return [
+        f"the prompt that {name} found copies train rows {times}, such as “{spans[0]}”; our own search refuses that"
+    ]
 
 
 def _decision(name: str, desk: Desk, candidate: Candidate, best: tuple[Prompt, float] | None) -> Decision:
