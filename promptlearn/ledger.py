@@ -78,29 +78,6 @@ class Reservation:
 
 
 @dataclass(slots=True)
-class Account:
-    """What was spent while somebody watched, by role; see `Ledger.watch`."""
-
-    roles: dict[Role, Charge] = field(default_factory=dict)
-    lost: Charge = NOTHING
-    """The part of it that bought no reply: failed attempts that may be billed, and second copies of slow calls. It
-    depends on the clock; the rest does not."""
-
-    @property
-    def charge(self) -> Charge:
-        """All roles together."""
-        return sum(self.roles.values(), NOTHING)
-
-    def _note(self, role: Role, charge: Charge, lost: bool) -> None:
-        self.roles[role] = self.roles.get(role, NOTHING) + charge
-        if lost:
-            self.lost = self.lost + charge
-
-
-_WATCHERS: ContextVar[tuple[tuple[Ledger, Account], ...]] = ContextVar("watchers", default=())
-
-
-@dataclass(slots=True)
 class _Amount:
     """A charge that changes; dollars in picodollars."""
 
@@ -112,6 +89,42 @@ class _Amount:
         self.calls += calls
         self.tokens += tokens
         self.usd += usd
+
+
+@dataclass(slots=True)
+class Account:
+    """What was spent while somebody watched, by role; see `Ledger.watch`."""
+
+    roles: dict[Role, Charge] = field(default_factory=dict)
+    lost: Charge = NOTHING
+    """The part of it that bought no reply: failed attempts that may be billed, and second copies of slow calls. It
+    depends on the clock; the rest does not."""
+    _bought: _Amount = field(default_factory=_Amount)
+    _priced: bool = True
+
+    @property
+    def charge(self) -> Charge:
+        """All roles together."""
+        return sum(self.roles.values(), NOTHING)
+
+    @property
+    def bought(self) -> Charge:
+        """The part of it that is not lost, the same to the last digit in whatever order calls ended; its `usd` is None
+        where a price is unknown.
+        """
+        paid = self._bought
+        return Charge(paid.calls, paid.tokens, paid.usd / PICO if self._priced else None)
+
+    def _note(self, role: Role, charge: Charge, lost: bool) -> None:
+        self.roles[role] = self.roles.get(role, NOTHING) + charge
+        if lost:
+            self.lost = self.lost + charge
+        else:
+            self._bought.add(charge.calls, charge.tokens, _picodollars(charge.usd))
+            self._priced = self._priced and charge.usd is not None
+
+
+_WATCHERS: ContextVar[tuple[tuple[Ledger, Account], ...]] = ContextVar("watchers", default=())
 
 
 @dataclass(slots=True)

@@ -193,7 +193,25 @@ async def test_watching_counts_what_is_spent_within() -> None:
     assert first.roles == {"task": Charge(2, 1010, 0.75), "judge": Charge(1, 1, 0.25)}
     assert second.charge == Charge(3, 1021, 1.0)
     assert second.lost == Charge(1, 1000, 0.5)
+    assert second.bought == Charge(2, 21, 0.5)
     assert both.charge == first.charge + second.charge + Charge(2, 10, 0.5)
+
+
+async def test_what_was_bought_does_not_drift_with_the_order_of_calls_and_knows_when_a_price_is_unknown() -> None:
+    """Invariant 8."""
+    ledger, prices = Ledger(), [0.1, 0.7, 0.2, 1e-9]
+    found = []
+    for order in (prices, prices[::-1]):
+        with ledger.watch() as account:
+            for price in order:
+                ledger.forfeit(await ledger.reserve("meta", Charge(1, 10, 0.3)))
+                ledger.settle(await ledger.reserve("meta", Charge()), Usage(1, 0, 10, 0, 0, price))
+        found.append(account.bought)
+    assert found == [Charge(4, 40, 1.000000001)] * 2
+    with ledger.watch() as account:
+        ledger.settle(await ledger.reserve("meta", Charge()), Usage(1, 0, 10, 0, 0, 0.5))
+        ledger.settle(await ledger.reserve("meta", Charge(usd=None)), Usage(1, 0, 10, 0, 0, None))
+    assert account.bought == Charge(2, 20, None)
 
 
 def test_a_thousand_runs_of_64_slots_never_exceed_a_cap() -> None:
