@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from math import ceil
 
 from promptlearn.evaluation import Ahead, Evaluator, Key, Row, Want
-from promptlearn.ledger import Ledger
+from promptlearn.ledger import Account, Ledger
 from promptlearn.optimizer.allowance import Allowance, Spending, charge_of
 from promptlearn.optimizer.state import Outcome
 from promptlearn.records import Example, Prompt, Role, Split
@@ -70,21 +70,23 @@ class Reader:
         """Note by how much a race in pursuit of another objective than quality saw each candidate gain."""
         self._outcome.gains = {**(self._outcome.gains or {}), **gains}
 
-    def proposing(self) -> AbstractContextManager[None]:
-        """Count what proposals cost that are made in this block."""
+    def proposing(self) -> AbstractContextManager[Account]:
+        """Count what proposals cost that are made in this block, whatever comes of them."""
         return self._counting("meta")
 
-    def judging(self) -> AbstractContextManager[None]:
+    def judging(self) -> AbstractContextManager[Account]:
         """Count what judgements cost that are made in this block, beside those of rows."""
         return self._counting("judge")
 
     @contextmanager
-    def _counting(self, role: Role) -> Iterator[None]:
+    def _counting(self, role: Role) -> Iterator[Account]:
         with self._ledger.watch() as account:
-            yield
-        cost = Spending(charges={role: account.charge - account.lost})
-        self._outcome.proposing += cost
-        self._allowance.use(self._number, cost)
+            try:
+                yield account
+            finally:
+                cost = Spending(charges={role: account.bought})
+                self._outcome.proposing += cost
+                self._allowance.use(self._number, cost)
 
     def ahead(self) -> Ahead:
         return self._evaluator.ahead(Rank(round=self._number))

@@ -6,7 +6,7 @@ Reads a view and fills an outcome; changes nothing that another round could see.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
 from promptlearn.config import ObjectiveConfig, SearchConfig
@@ -15,16 +15,18 @@ from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent, ModelError, SystemicError
 from promptlearn.evaluation import Row
 from promptlearn.feedback import JudgedRow, Mistakes, mistakes
+from promptlearn.ledger import Account, Charge
 from promptlearn.objectives import tie_breakers
+from promptlearn.optimizer.allowance import charge_of
 from promptlearn.optimizer.focus import Focus, focus_on
 from promptlearn.optimizer.lineage import partners as partners_of
 from promptlearn.optimizer.pursuing import Pursuit
 from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
-from promptlearn.optimizer.state import Outcome, View
+from promptlearn.optimizer.state import Asked, Outcome, View
 from promptlearn.proposing.base import Brief, Partner, Proposer
 from promptlearn.proposing.merge import MergeProposer
-from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Prompt, Review, fingerprint
+from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Prompt, Review, Usage, fingerprint
 from promptlearn.runlog import RunLog
 from promptlearn.selection.pareto import choose_parent
 from promptlearn.train_text import TrainText
@@ -175,7 +177,8 @@ class Round:
             before, count = len(made[name]), wanted.pop(name)
             made[name] |= await self._drafts(name, briefs[name], before + count)
             left = before + count - len(made[name])
-            self.outcome.drafted[name] = before + count, len(made[name])
+            asked = self._asked(name)
+            asked.drafts, asked.made = before + count, len(made[name])
             if left > 0:
                 silent.add(name)
                 others = {other for other in made if other not in wanted} if wanted else silent
@@ -188,16 +191,22 @@ class Round:
         """What a proposer makes of a brief, by digest; nothing where its model fails."""
         focus = None if name == MergeProposer.name else self._focus
         self._problem.log.show("proposing", number=self.number + 1, proposer=name, count=count)
+        found: list[Draft] = []
         try:
-            with self._reader.proposing():
+            with self._reader.proposing() as account:
                 found = await self._problem.proposers[name].propose(brief, count)
         except SystemicError:
             raise
         except ModelError as error:
             await self._event("proposer_failed", proposer=name, message=str(error))
-            found = []
+        finally:
+            asked = self._asked(name)
+            asked.proposing = max(asked.proposing, _cost(account, found), key=lambda charge: charge.calls)
         found = found if focus is None else [focus.widened(draft) for draft in found]
         return {draft.prompt.digest: draft for draft in found}
+
+    def _asked(self, name: str) -> Asked:
+        return self.outcome.asked.setdefault(name, Asked())
 
     async def _choose_focus(self, critique: Critique) -> None:
         """Of a program with several prompts, choose the one that this round changes."""
@@ -261,18 +270,22 @@ class Round:
         return candidates
 
     async def _repair(self, name: str, brief: Brief, draft: Draft, broken: list[str]) -> tuple[Draft, list[str]]:
+        focus = None if name == MergeProposer.name else self._focus
+        narrowed = draft if focus is None else focus.narrowed(draft)
+        repaired: Draft | None = None
         try:
-            with self._reader.proposing():
-                focus = None if name == MergeProposer.name else self._focus
-                asked = draft if focus is None else focus.narrowed(draft)
-                repaired = await self._problem.proposers[name].repair(brief, asked, broken)
-                repaired = repaired if focus is None or repaired is None else focus.widened(repaired)
+            with self._reader.proposing() as account:
+                repaired = await self._problem.proposers[name].repair(brief, narrowed, broken)
         except SystemicError:
             raise
         except ModelError as error:
             return draft, [*broken, f"repair failed: {error}"]
+        finally:
+            self._asked(name).repairs.append(_cost(account, [repaired] if repaired else []))
         if repaired is None:
             return draft, broken
+        repaired = replace(repaired, usage=draft.usage + repaired.usage)
+        repaired = repaired if focus is None else focus.widened(repaired)
         return repaired, self._violations(repaired)
 
     def _violations(self, draft: Draft) -> list[str]:
@@ -400,6 +413,11 @@ class Round:
 
 def _judged(row: Row) -> JudgedRow:
     return JudgedRow(row.example, row.rollout, row.verdicts, row.score)
+
+
+def _cost(account: Account, drafts: Sequence[Draft]) -> Charge:
+    """What the ledger saw; of a model that it does not know, because it is the proposer's own, what the drafts say."""
+    return account.bought if account.bought.calls else charge_of(sum((draft.usage for draft in drafts), Usage()))
 
 
 def _mean(rows: Sequence[Row]) -> float | None:

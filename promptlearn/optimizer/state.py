@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from promptlearn.evaluation import Key, Row
-from promptlearn.optimizer.allowance import Spending, charge_of
+from promptlearn.ledger import NOTHING, Charge
+from promptlearn.optimizer.allowance import Spending
 from promptlearn.records import Candidate, Decision, Split
 from promptlearn.result import Tally
 from promptlearn.selection.credit import Credit
@@ -44,6 +45,17 @@ class View:
 
 
 @dataclass(slots=True)
+class Asked:
+    """What a proposer was asked for in a round, and what came of it."""
+
+    drafts: int = 0
+    made: int = 0
+    proposing: Charge = NOTHING
+    """What its dearest answer cost: where it is asked for more it makes the same drafts again, out of the journal."""
+    repairs: list[Charge] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Outcome:
     """What came of a round; filled step by step, so that what was found before a budget ended counts."""
 
@@ -53,8 +65,8 @@ class Outcome:
     decisions: list[Decision] = field(default_factory=list)
     winner: Candidate | None = None
     """Better than the incumbent that the round knew."""
-    drafted: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Proposer → drafts that it was asked for, and that it made."""
+    asked: dict[str, Asked] = field(default_factory=dict)
+    """By proposer."""
     read: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     """Scores of the rows that decisions read, as in `Scores`."""
     costs: dict[tuple[Split, Key], Spending] = field(default_factory=dict)
@@ -121,13 +133,27 @@ class Search:
         self.tally.raced += len(raced)
         self.tally.rejected_by_contract += sum(decision.stage == "contract" for decision in decisions)
         self.tally.gated_out += sum(decision.stage == "gate" for decision in decisions)
-        for name, (asked, made) in outcome.drafted.items():
-            self.credit.drafted(name, asked, made)
-        for candidate in fresh:
-            gain = _gain(candidate, decisions) if outcome.gains is None else outcome.gains.get(candidate.digest, 0.0)
-            self.credit.earned(candidate.proposer, gain, *_price(candidate, outcome))
+        self._credit(outcome, fresh, decisions)
         self.read(outcome)
         return fresh, decisions
+
+    def _credit(self, outcome: Outcome, fresh: Sequence[Candidate], decisions: Sequence[Decision]) -> None:
+        """Book what each proposer was asked for, what that and the rows of its drafts cost, and what they gained."""
+        for name, asked in outcome.asked.items():
+            self.credit.drafted(name, asked.drafts, asked.made)
+            for charge in (asked.proposing, *asked.repairs):
+                self.credit.spent(name, charge.calls, charge.usd)
+        proposers = {candidate.digest: candidate.proposer for candidate in outcome.tried}
+        for (split, key), cost in outcome.costs.items():
+            if key[0] in proposers and not self.knows(split, key):
+                for charge in cost.charges.values():
+                    self.credit.spent(proposers[key[0]], charge.calls, charge.usd)
+        broken = {decision.candidate for decision in decisions if decision.stage == "contract"}
+        for candidate in fresh:
+            if candidate.digest not in broken:
+                gains = outcome.gains
+                gain = _gain(candidate, decisions) if gains is None else gains.get(candidate.digest, 0.0)
+                self.credit.earned(candidate.proposer, gain)
 
     def read(self, outcome: Outcome) -> None:
         """Add the rows that decisions read; to copies, because views hold the old ones."""
@@ -143,11 +169,3 @@ def _gain(candidate: Candidate, decisions: Sequence[Decision]) -> float:
     """The best difference to an incumbent that a race saw."""
     seen = [d.difference for d in decisions if d.candidate == candidate.digest and d.stage == "race"]
     return max((difference for difference in seen if difference is not None), default=0.0)
-
-
-def _price(candidate: Candidate, outcome: Outcome) -> tuple[int, float | None]:
-    """Calls and dollars that a candidate has cost: to propose it, and to run and judge its rows."""
-    rows = [cost for (_, key), cost in outcome.costs.items() if key[0] == candidate.digest]
-    charges = [charge_of(candidate.usage), *(charge for cost in rows for charge in cost.charges.values())]
-    usd = [charge.usd for charge in charges]
-    return sum(charge.calls for charge in charges), None if None in usd else sum(one or 0.0 for one in usd)

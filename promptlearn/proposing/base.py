@@ -61,10 +61,11 @@ class Proposer(Protocol):
     def name(self) -> str: ...
 
     async def propose(self, brief: Brief, count: int) -> list[Draft]:
-        """At most `count` distinct drafts that differ from the parent; none where it has nothing to say.
+        """At most `count` distinct drafts that differ from the parent; none where it has nothing to say. Of the same
+        brief the first drafts are the same, however many are asked for.
 
         Raises `ModelError` where its model failed.
         """
 
     async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
-        """A draft that mends these contract violations, or None where the proposer can not."""
+        """A draft that mends these contract violations, and what mending cost, or None where the proposer can not."""

@@ -113,7 +113,7 @@ def _without_offenders(draft: Draft, parent: Prompt, broken: Sequence[str]) -> D
 
     rules = tuple(rule for rule in draft.prompt.rules if rule in parent.rules or fits(rule))
     prompt = replace(draft.prompt, rules=rules)
-    return None if prompt.digest == parent.digest else replace(draft, prompt=prompt)
+    return None if prompt.digest == parent.digest else replace(draft, prompt=prompt, usage=Usage())
 
 
 def _read(reply: str, brief: Brief, modes: Sequence[FailureMode], reviews: Sequence[Review], most: int) -> list[Edit]:

@@ -14,14 +14,20 @@ class Earnings:
 
     proposer: str
     drafts: int
+    """Drafts that it made."""
     candidates: int
+    """Those of them that were run."""
     gain: float
     calls: int
+    """Spent on its drafts, from asking for them to their races, whatever came of it."""
     usd: float | None
+    """What these cost; None where a price is unknown."""
     rate: float
     """Gain per 100 calls or per dollar, with a prior."""
     per: str
     """`100 calls` or `dollar`."""
+    asked: int | None = None
+    """Drafts that it was asked for; None in runs of versions that did not store it."""
 
 
 def earnings(events: Iterable[EventRow]) -> tuple[Earnings, ...]:

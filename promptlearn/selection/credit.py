@@ -1,6 +1,7 @@
 """Credit: what each proposer has earned per unit of cost, and how the next drafts are shared out among them.
 
-Pure bookkeeping; knows nothing about what proposers do.
+What a proposer spent counts whatever came of it, and a draft that it was asked for and that never ran is held against
+it. Pure bookkeeping; knows nothing about what proposers do.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +16,8 @@ least every ⌈n / FLOOR⌉ drafts that are shared out."""
 
 
 PRIOR_GAIN, PRIOR_CALLS = 0.1, 20
-"""Added to every account, so that one failure does not end a proposer."""
+"""Added to every account, so that one failure does not end a proposer. Each draft that was asked for and never ran adds
+so many calls too: it may have cost nothing, but who delivers nothing must not live on the prior."""
 
 
 @dataclass(slots=True)
@@ -27,17 +29,22 @@ class Account:
     drafts: int = 0
     """Drafts that it made."""
     candidates: int = 0
-    """Drafts that nobody had tried before."""
+    """Drafts that were run: that kept the contract, and that nobody had tried before."""
     gain: float = 0.0
     """Sum of positive paired differences that its candidates reached in races."""
     calls: int = 0
-    """Spent on proposing, gating and racing its candidates, of all models."""
+    """Spent on proposing and repairing, whatever came of it, and on gating and racing its candidates; of all models."""
     usd: float | None = 0.0
     """What these cost; None where a price is unknown."""
     owed: float = 0.0
     """Parts of a draft that shares so far have left it short of; negative where they gave it more."""
     waited: int = 0
     """Drafts that were shared out since it last had one."""
+
+    @property
+    def missing(self) -> int:
+        """Drafts that it was asked for and that never ran: not made, made before, or against the contract."""
+        return max(0, self.asked - self.candidates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +72,21 @@ class Credit:
             account.owed += share.parts[name] - drafts
             account.waited = 0 if drafts else account.waited + count
 
-    def earned(self, name: str, gain: float, calls: int, usd: float | None = None) -> None:
-        """Take down what one candidate brought, and what it cost."""
+    def spent(self, name: str, calls: int, usd: float | None = None) -> None:
+        """Take down what was paid on behalf of a proposer."""
         account = self.accounts.get(name)
         if account is None:  # a join of two winners, where nobody proposes such
             return
-        account.candidates += 1
-        account.gain += max(0.0, gain)
         account.calls += calls
         account.usd = None if usd is None or account.usd is None else account.usd + usd
+
+    def earned(self, name: str, gain: float) -> None:
+        """Take down what one candidate brought."""
+        account = self.accounts.get(name)
+        if account is None:
+            return
+        account.candidates += 1
+        account.gain += max(0.0, gain)
 
     @property
     def usd_per_call(self) -> float | None:
@@ -89,7 +102,8 @@ class Credit:
         price = self.usd_per_call
         found = {}
         for name, account in self.accounts.items():
-            cost = (account.calls + PRIOR_CALLS) / 100 if price is None else (account.usd or 0.0) + PRIOR_CALLS * price
+            unpaid = PRIOR_CALLS * (1 + account.missing)
+            cost = (account.calls + unpaid) / 100 if price is None else (account.usd or 0.0) + unpaid * price
             found[name] = (account.gain + PRIOR_GAIN) / cost
         return found
 
@@ -99,6 +113,7 @@ class Credit:
         rows = [
             {
                 "proposer": name,
+                "asked": account.asked,
                 "drafts": account.drafts,
                 "candidates": account.candidates,
                 "gain": account.gain,

@@ -3,10 +3,11 @@
 from collections import Counter
 from math import ceil
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptlearn.selection.credit import FLOOR, Credit
+from promptlearn.selection.credit import FLOOR, PRIOR_CALLS, PRIOR_GAIN, Credit
 from promptlearn.selection.pareto import Complement, choose_parent, complements, front
 
 
@@ -45,6 +46,13 @@ def test_a_promising_prompt_on_few_rows_is_preferred_to_one_on_many_rows_that_is
     assert drawn["worse"] == 0
 
 
+def ran(credit: Credit, name: str, gain: float, calls: int, usd: float | None = None) -> None:
+    """A draft that was asked for, made, run and paid for."""
+    credit.drafted(name, 1, 1)
+    credit.spent(name, calls, usd)
+    credit.earned(name, gain)
+
+
 def test_every_proposer_is_tried_first() -> None:
     assert Credit(["rewrite", "edit", "rules", "demos"]).share(4, 0).drafts == {
         "rewrite": 1,
@@ -58,8 +66,7 @@ def test_every_proposer_is_tried_first() -> None:
 def test_drafts_follow_what_was_earned_and_nobody_is_given_up() -> None:
     credit = Credit(["rules", "demos"])
     for name, gain in (("rules", 0.0), ("demos", 0.7)):
-        credit.drafted(name, 2, 2)
-        credit.earned(name, gain, calls=40)
+        ran(credit, name, gain, calls=40)
     assert credit.share(4, 1).drafts["demos"] > credit.share(4, 1).drafts["rules"]
     assert sum(credit.share(40, 1).drafts.values()) == 40
     assert credit.share(40, 1).drafts["rules"] >= 2
@@ -81,8 +88,8 @@ def test_each_proposer_has_a_draft_at_least_as_often_as_the_floor_says(
         for name, drafts in share.drafts.items():
             waited[name] = 0 if drafts else waited[name] + count
             surplus[name] += drafts - share.parts[name]
-            credit.drafted(name, drafts, drafts)
-            credit.earned(name, gain if name == f"p{winner}" else 0.0, 40 * drafts)
+            for _ in range(drafts):
+                ran(credit, name, gain / drafts if name == f"p{winner}" else 0.0, 40)
         assert max(waited.values()) < ceil(proposers / FLOOR)
         assert max(map(abs, surplus.values())) <= proposers  # what rounding took is given back
 
@@ -90,30 +97,57 @@ def test_each_proposer_has_a_draft_at_least_as_often_as_the_floor_says(
 def test_who_is_far_behind_still_gets_its_part_of_few_drafts() -> None:
     credit = Credit(["rewrite", "edit", "rules", "demos", "merge"])
     for name in credit.accounts:
-        credit.drafted(name, 1, 1)
-        credit.earned(name, 1.0 if name == "edit" else 0.0, 200)
+        ran(credit, name, 1.0 if name == "edit" else 0.0, 200)
     got: Counter[str] = Counter()
     for turn in range(100):
         share = credit.share(4, turn)
         credit.book(share)
         got.update(share.drafts)
-        credit.earned("edit", 0.5 * share.drafts["edit"], 40 * share.drafts["edit"])
+        for name, drafts in share.drafts.items():
+            for _ in range(drafts):
+                ran(credit, name, 0.5 if name == "edit" else 0.0, 40)
     assert all(got[name] >= 400 * FLOOR / 5 for name in credit.accounts)
     assert got["edit"] > 300
 
 
 def test_where_prices_are_known_a_dollar_counts_and_not_a_call() -> None:
     credit = Credit(["rewrite", "rules"])
-    credit.drafted("rewrite", 1, 1)
-    credit.drafted("rules", 1, 1)
-    credit.earned("rewrite", 0.5, calls=40, usd=0.40)
-    credit.earned("rules", 0.5, calls=40, usd=0.04)
+    ran(credit, "rewrite", 0.5, calls=40, usd=0.40)
+    ran(credit, "rules", 0.5, calls=40, usd=0.04)
     table = credit.table()
     assert table["per"] == "dollar"
     rates = {row["proposer"]: row["rate"] for row in table["proposers"]}
     assert rates["rules"] > 2 * rates["rewrite"]
-    credit.earned("rules", 0.0, calls=0, usd=None)
+    credit.spent("rules", calls=1, usd=None)
     assert credit.table()["per"] == "100 calls"
+
+
+@pytest.mark.parametrize("usd", [0.0, 0.01], ids=["per call", "per dollar"])
+@pytest.mark.parametrize("calls", [0, 2], ids=["free", "paid"])
+def test_who_delivers_nothing_is_asked_ever_less_whatever_that_cost(calls: int, usd: float) -> None:
+    credit = Credit(["silent", "poor", "good"])
+    asked: list[int] = []
+    for turn in range(100):
+        share = credit.share(3, turn)
+        credit.book(share)
+        asked.append(share.drafts["silent"])
+        credit.drafted("silent", share.drafts["silent"], 0)
+        credit.spent("silent", calls * share.drafts["silent"], 20 * usd * calls * share.drafts["silent"])
+        for name, gain in (("poor", 0.02), ("good", 0.1)):
+            for _ in range(share.drafts[name]):
+                ran(credit, name, gain, 60, 60 * usd)
+    rates = credit.rates()
+    assert rates["silent"] < rates["poor"] < rates["good"]
+    assert FLOOR / 3 * 150 - 1 <= sum(asked[50:]) <= 20  # of the last 150 drafts
+
+
+def test_drafts_that_never_ran_cost_a_proposer_its_rate_and_free_ones_too() -> None:
+    credit = Credit(["runs", "repeats"])
+    ran(credit, "runs", 0.0, calls=0)
+    credit.drafted("repeats", 3, 3)  # each of them made before, or against the contract
+    rates = credit.rates()
+    assert rates["runs"] == PRIOR_GAIN / (PRIOR_CALLS / 100)
+    assert rates["repeats"] == PRIOR_GAIN / (4 * PRIOR_CALLS / 100)
 
 
 def test_who_has_nothing_to_say_leaves_its_part_to_the_others() -> None:
