@@ -59,6 +59,7 @@ def _everything(run: str, live: bool) -> None:
     _decisions(found, seen)
     _family(found)
     _usage(found)
+    _earnings(found)
     _log(found.id, seen)
 
 
@@ -236,6 +237,33 @@ def _usage(found: RunReport) -> None:
         for role, usage in found.usage.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="usage")
+
+
+def _earnings(found: RunReport) -> None:
+    """What each proposer earned, by which its share of the drafts is set."""
+    earned = report.earnings(found.events)
+    if not earned:
+        return
+    import pandas as pd
+
+    st.subheader("What each proposer earned")
+    rate = f"Expected gain per {earned[0].per}"
+    rows: list[dict[str, Any]] = [
+        {
+            "Proposer": one.proposer,
+            "Drafts asked for": one.asked,
+            "Made": one.drafts,
+            "Run": one.candidates,
+            "Gain": one.gain,
+            "Calls": one.calls,
+            "Cost": words.money(one.usd),
+            rate: one.rate,
+        }
+        for one in earned
+    ]
+    columns = {name: st.column_config.NumberColumn(format="%.3f") for name in ("Gain", rate)}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, key="earnings", column_config=columns)
+    safe.note("The higher the last figure, the more drafts it is asked for; a tenth of all is spread evenly.")
 
 
 def _log(run: str, seen: Overview) -> None:

@@ -288,6 +288,7 @@ def _show_earnings(report: RunReport) -> None:
     rows = [
         [
             one.proposer,
+            "?" if one.asked is None else str(one.asked),
             str(one.drafts),
             str(one.candidates),
             as_score(one.gain),
@@ -297,8 +298,8 @@ def _show_earnings(report: RunReport) -> None:
         ]
         for one in found
     ]
-    heads = ["proposer", "drafts", "new", "gain", "calls", "US$", f"expected gain per {found[0].per}"]
-    table(heads, rows, right=(1, 2, 3, 4, 5, 6))
+    heads = ["proposer", "asked", "made", "run", "gain", "calls", "US$", f"expected gain per {found[0].per}"]
+    table(heads, rows, right=(1, 2, 3, 4, 5, 6, 7))
 
 
 def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
@@ -344,8 +345,11 @@ def _candidate(one: CandidateReport, numbers: Mapping[str, str], judges: Sequenc
 
 
 def _document(report: RunReport) -> dict[str, Any]:
+    from promptlearn.report import earnings
+
     document = asdict(report)
     document["events"] = len(report.events)
+    document["earnings"] = [asdict(one) for one in earnings(report.events)]
     return document
 
 

@@ -107,13 +107,19 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     shown = cli("show")
     assert f"run {run}" in shown.out
     assert "rules of #0" in shown.out
-    assert "expected gain per 100 calls" in shown.out
+    [heads] = [line.split() for line in shown.out.splitlines() if "expected gain per 100 calls" in line]
+    assert heads[:7] == ["proposer", "asked", "made", "run", "gain", "calls", "US$"]
     failures = cli("show", "--failures", "--version", "baseline", "--json").document["modes"]
     counts = [len(one["mode"]["examples"]) for one in failures]
     assert counts == sorted(counts, reverse=True)
     assert all(one["mode"]["evidence"] for one in failures)
     assert failures[0]["mode"]["title"].split()[0] in cli("show", "--failures", "--version", "baseline").out
-    assert cli("show", run[:12], "--json").document["summary"]["id"] == run
+    document = cli("show", run[:12], "--json").document
+    assert document["summary"]["id"] == run
+    assert {one["proposer"] for one in document["earnings"]} == {"rules", "demos", "merge"}
+    [rules] = [one for one in document["earnings"] if one["proposer"] == "rules"]
+    assert rules["asked"] >= rules["drafts"] >= rules["candidates"] > 0
+    assert rules["calls"] > 0
 
     prompt = cli("show", "--prompt")
     assert prompt.out.endswith("- A message about a password is account.\n")

@@ -103,6 +103,16 @@ def test_a_run_says_in_a_sentence_what_it_proved(seeded: Pages, runs: Runs) -> N
     assert "wrong key" in failed.error[0].value.replace("\\", "")
 
 
+def test_a_run_tells_what_each_proposer_was_asked_for_and_what_that_cost(seeded: Pages, runs: Runs) -> None:
+    tables = [one.value for one in seeded.open("run", run=runs.improved).dataframe]
+    [earned] = [table for table in tables if "Proposer" in table]
+    [rules] = earned.to_dict("records")
+    assert rules["Proposer"] == "rules"
+    assert rules["Drafts asked for"] >= rules["Made"] >= rules["Run"] > 0
+    assert rules["Calls"] > 0
+    assert rules["Cost"] == "$0"
+
+
 def test_a_run_that_no_run_is_called_is_one_line(seeded: Pages) -> None:
     test = seeded.open("run", run="zzzz")
     assert "has no run" in test.error[0].value

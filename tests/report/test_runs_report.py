@@ -232,3 +232,12 @@ def test_a_diff_holds_both_texts(a: str, b: str) -> None:
     assert (diff == "") == (a == b)
     if diff:
         assert (side(diff, "-"), side(diff, "+")) == (a, b)
+
+
+async def test_what_proposers_earned_is_read_from_runs_of_older_versions_too(store: Store) -> None:
+    run = await store.start_run({}, "old", {}, seed=0)
+    row = {"proposer": "edit", "drafts": 3, "candidates": 2, "gain": 0.2, "calls": 60, "usd": None, "rate": 0.4}
+    await store.add_event(run, "credit", {"number": 1, "per": "100 calls", "proposers": [row]})
+    await store.add_event(run, "credit", {"number": 2, "per": "100 calls", "proposers": [row, row | {"rate": 0.9}]})
+    earned = report.earnings(report.load_run(store, run).events)
+    assert [(one.rate, one.drafts, one.asked) for one in earned] == [(0.9, 3, None), (0.4, 3, None)]
