@@ -33,7 +33,7 @@ def current_run() -> str | None:
         summaries = reads.runs()
         if not summaries:
             return None
-        named = next((one.id for one in summaries if not one.is_evaluation), summaries[0].id)
+        named = next((one.id for one in summaries if not (one.is_evaluation or one.aligns)), summaries[0].id)
     found = named if any(one.id == named for one in reads.runs()) else reads.run(named).id
     look_at(found)
     return found
@@ -57,7 +57,8 @@ def _line(run: RunSummary) -> str:
     """Short enough for the sidebar; ids of runs begin with the time, so their ends tell them apart."""
     sign = words.STATES.get(run.state, "?")[0]
     gain = f" · {words.signed(run.delta)}" if run.delta is not None else ""
-    return f"{sign} {words.ago(run.created_at)}{gain} · …{run.id[-4:]}"
+    judge = " · judge" if run.aligns else ""
+    return f"{sign} {words.ago(run.created_at)}{gain}{judge} · …{run.id[-4:]}"
 
 
 def chosen_report() -> RunReport:

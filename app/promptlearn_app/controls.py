@@ -23,7 +23,7 @@ def bar(seen: Overview) -> None:
         return
     if seen.live:
         _working(seen)
-    elif seen.standing in CAN_GO_ON and not seen.summary.is_evaluation:
+    elif seen.standing in CAN_GO_ON and not (seen.summary.is_evaluation or seen.summary.aligns):
         _ended(seen)
     for request in seen.waiting:
         safe.note(f"Asked: {request.kind}. The run looks about once a second.")

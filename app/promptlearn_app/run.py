@@ -137,11 +137,13 @@ def _outcome(found: RunReport, seen: Overview) -> None:
         safe.good(f"Proven better on rows that it never saw: {_proof(found)}.")
     elif summary.decision:
         safe.warn(
-            f"Not proven: {_proof(found)}. Your own prompt is kept. "
+            f"Not proven: {_proof(found)}. {'The judge' if summary.aligns else 'Your own prompt'} is kept. "
             "More test rows or a larger budget make a proof easier."
         )
     elif summary.state == "budget":
         safe.warn("The budget is spent. Raise it and the run goes on where it was.")
+    if summary.aligns:
+        safe.note(f"What is learned here is the prompt of the judge {summary.aligns}, from people's labels.")
     for text in found.alarms:
         safe.warn(f"{text[:1].upper()}{text[1:]}")
     for text in seen.warnings:

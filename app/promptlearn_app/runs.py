@@ -44,6 +44,13 @@ def _figures(found: list[RunSummary]) -> None:
         column.metric(label, amount, border=True)
 
 
+def _came_to(run: RunSummary) -> str:
+    if run.is_evaluation:
+        return "measured only"
+    decision = words.DECISIONS.get(run.decision or "", "")
+    return f"judge {run.aligns.split()[0]} {decision}" if run.aligns else decision
+
+
 def _table(found: list[RunSummary]) -> None:
     import pandas as pd
 
@@ -52,7 +59,7 @@ def _table(found: list[RunSummary]) -> None:
             "Run": one.id,
             "Started": words.ago(one.created_at),
             "State": words.STATES.get(one.state, one.state),
-            "What it came to": "measured only" if one.is_evaluation else words.DECISIONS.get(one.decision or "", ""),
+            "What it came to": _came_to(one),
             "Before": one.baseline_score,
             "After": one.best_score,
             "Gain": one.delta,

@@ -61,9 +61,9 @@ def _outcome(summary: RunSummary) -> str:
         return "evaluated" if summary.state == "finished" else f"eval {summary.state}"
     if summary.is_tuning:
         return "tuned" if summary.state == "finished" else f"tuning {summary.state}"
-    if summary.decision is None:
-        return summary.state
-    return summary.decision if summary.state == "finished" else f"{summary.decision}, {summary.state}"
+    words = [word for word in (summary.decision, summary.state) if word and word != "finished"]
+    of = f"judge {summary.aligns.split()[0]}: " if summary.aligns else ""
+    return of + (", ".join(words) or summary.state)
 
 
 def show(
@@ -157,6 +157,7 @@ def export(
     from promptlearn.prompt import chat_file, write_provenance
     from promptlearn.report import locate, run_config
     from promptlearn.report import prompt as stored_prompt
+    from promptlearn.store.rows import ALIGNS
 
     if to is not None and in_place:
         raise UsageError("--to and --in-place both say where to write; give one of them")
@@ -168,6 +169,11 @@ def export(
     if files := _several(config):
         _export_several(files, at.run, at.digest, learned, to, in_place, as_json)
         return
+    if isinstance(config, dict) and ALIGNS in config:
+        raise UsageError(
+            f"run {at.run} learned the prompt of judge {config[ALIGNS]}, which `promptlearn judge align` writes as a "
+            f"judge's file; name a run of your own prompt (`promptlearn runs`), or see `promptlearn show {at.run}`"
+        )
     file = _prompt_file(at.run, config, baseline, learned)
     if file is None and in_place:
         raise UsageError(f"run {at.run} was started from Python and has no prompt file; give --to FILE")
@@ -256,6 +262,8 @@ def _show_run(report: RunReport, as_json: bool) -> None:
         return
     summary = report.summary
     say(f"run {summary.id}   {summary.state}   {_moment(summary)} UTC")
+    if summary.aligns:
+        say(f"learned the prompt of judge {summary.aligns} from people's labels")
     if summary.stop_reason:
         say(f"stopped: {summary.stop_reason}")
     if summary.decision:

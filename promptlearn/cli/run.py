@@ -94,6 +94,8 @@ def _refuse_what_can_not_go_on(report: RunReport) -> None:
         raise UsageError(f"{report.id} is an evaluation; give `promptlearn eval` again, it pays for nothing twice")
     if report.summary.is_tuning:
         raise UsageError(f"run {report.id} trains weights; give `promptlearn tune run` again, it goes on")
+    if report.summary.aligns:
+        raise UsageError(f"run {report.id} learns a judge's prompt; give `promptlearn judge align` again, it goes on")
     if report.summary.state == "finished":
         raise UsageError(f"run {report.id} is finished; see it with `promptlearn show {report.id}`")
     if not isinstance(report.config, dict) or "data" not in report.config:

@@ -43,6 +43,7 @@ from promptlearn.records import (
 from promptlearn.result import RunResult
 from promptlearn.runlog import Observer, nobody
 from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
+from promptlearn.store.rows import ALIGNS
 from promptlearn.template import render, template_variables
 
 T = TypeVar("T")
@@ -234,7 +235,7 @@ def _learning_job(job: Job, judge: LLMJudge, labels: Sequence[HumanLabel]) -> Jo
         meta_prompts={"rewrite": "align"},
         budget=budget,
         limits=_as_task(job.limits),
-        described={"align": judge.source},
+        described={ALIGNS: judge.source},
         program=program,
     )
 

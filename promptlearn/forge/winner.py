@@ -127,6 +127,8 @@ def _proven(report: RunReport) -> dict[str, Json]:
         raise UsageError(f"{report.id} is an evaluation, which learns nothing; name a run (see `promptlearn runs`)")
     if report.summary.is_tuning:
         raise UsageError(f"{report.id} trained weights, and no prompt; name another run (see `promptlearn runs`)")
+    if report.summary.aligns:
+        raise UsageError(f"{report.id} learned a judge's prompt; name a run of your own (see `promptlearn runs`)")
     if report.summary.decision is None or not isinstance(report.result, dict):
         raise UsageError(
             f"run {report.id} is {report.summary.state} and has no result yet; "

@@ -70,7 +70,7 @@ def _named(run: str, version: str | int, baseline: str | None, best: str | None,
 
 def find_run(store: Store, which: str) -> RunRow:
     if which == "latest":
-        newest = store.reader.runs(1, learns=True) or store.reader.runs(1)
+        newest = store.reader.runs(1, learns=True) or store.reader.runs(1, aligns=False) or store.reader.runs(1)
         if newest:
             return newest[0]
     found = store.reader.runs(SHOWN + 1, begins=which.lower()) if which else []

@@ -75,7 +75,8 @@ class RunReport:
 def load_run(store: Store, which: str = "latest") -> RunReport:
     """A run by id, by the beginning of its id that no other has, or the `latest`.
 
-    The latest is the newest that learns, or the newest evaluation where none does. Raises `UsageError` naming runs.
+    The latest is the newest that learns a user's prompt; where none does, the newest that does not learn a judge's
+    (an evaluation, say). Raises `UsageError` naming runs.
     """
     row = find_run(store, which)
     decisions = store.reader.decisions(row.id)

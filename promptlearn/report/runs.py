@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from promptlearn.records import Split
 from promptlearn.report.names import value_at
-from promptlearn.store.rows import EVALUATION, TUNING, RunRow, RunState
+from promptlearn.store.rows import ALIGNS, EVALUATION, TUNING, RunRow, RunState
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -34,6 +34,8 @@ class RunSummary:
     delta: float | None
     split: Split | None
     """`test`; of a training run `validation`; of an evaluation what it measured on, None: all rows."""
+    aligns: str | None = None
+    """The judge (its file's version and its model) whose prompt this run learned; None: the user's own prompt."""
 
     @property
     def is_evaluation(self) -> bool:
@@ -69,4 +71,5 @@ def summarise(row: RunRow) -> RunSummary:
         ),
         delta=value_at(row.result, "delta", "score"),
         split=value_at(row.result, "split") if evaluated else "validation" if trained else "test",
+        aligns=value_at(row.config, ALIGNS),
     )

@@ -17,6 +17,7 @@ from promptlearn.store import schema
 from promptlearn.store.codec import decode
 from promptlearn.store.failures import boundary
 from promptlearn.store.rows import (
+    ALIGNS,
     EVALUATION,
     HUMAN,
     TUNING,
@@ -46,19 +47,23 @@ class Reader:
         *,
         begins: str = "",
         learns: bool = False,
+        aligns: bool = True,
         tunes: bool = False,
         digest: str | None = None,
     ) -> list[RunRow]:
         """Runs, the newest first.
 
-        At most `limit`; only those whose id begins so; with `learns` only those that learn a prompt, with `tunes` only
-        those that train weights; with `digest` only those of this configuration.
+        At most `limit`; only those whose id begins so; with `learns` only those that learn a user's prompt, with
+        `aligns=False` none that learns a judge's; with `tunes` only those that train weights; with `digest` only those
+        of this configuration.
         """
         runs = schema.runs.c
         query = select(schema.runs).where(runs.id.startswith(begins, autoescape=True))
         if learns:
             for other in (EVALUATION, TUNING):
                 query = query.where(~runs.config_digest.startswith(other, autoescape=True))
+        if learns or not aligns:
+            query = query.where(~runs.config.startswith(f'{{"{ALIGNS}"', autoescape=True))
         if tunes:
             query = query.where(runs.config_digest.startswith(TUNING, autoescape=True))
         if digest is not None:

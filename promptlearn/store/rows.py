@@ -21,6 +21,8 @@ HUMAN = "human:"
 """How the name of a verdict begins that a person gave; their name follows, then `@` and the judge it is about."""
 TUNING = "tune/"
 """How that of a run begins that trains weights."""
+ALIGNS = "align"
+"""The one key in the configuration of a run that learns a judge's prompt; it names the judge."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,32 @@ def test_align_learns_the_judge_s_prompt_and_proves_it_on_held_out_labels(
         assert [check.kind for check in store.judges.items(judge="criterion")] == ["agreement", "alignment"]
 
 
+def test_an_alignment_is_not_taken_for_a_run_of_the_user_s_prompt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    rules = [
+        {"when": "<<<DATA output \\w+>>>\nThank you", "reply": said("broken")},
+        {"when": "", "reply": said("kept")},
+    ]
+    Path("judge.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    execute(["run", "--json", "-q"])
+    learned = json.loads(capsys.readouterr().out)
+    execute(["judge", "align", "--labels", "labels.csv", "--json", "-q"])
+    aligned = json.loads(capsys.readouterr().out)
+    assert execute(["export"]) == 0
+    assert capsys.readouterr().out == Path(learned["best"]["path"]).read_text(encoding="utf-8")
+    assert execute(["show", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["id"] == learned["run_id"]
+    assert execute(["runs", "--json"]) == 0
+    assert [one["aligns"] for one in json.loads(capsys.readouterr().out)] == ["criterion@1 scripted/judge.yaml", None]
+    assert execute(["runs"]) == 0
+    assert f"judge criterion@1: {aligned['decision']}" in capsys.readouterr().out
+    for command in (["export", "--in-place"], ["export"], ["resume"], ["github", "propose", "--repo", "a/b"]):
+        assert execute([*command, aligned["run_id"]]) == 2
+        assert "judge" in capsys.readouterr().err
+
+
 def test_align_asks_for_a_judge_s_instructions_and_not_for_an_assistant_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

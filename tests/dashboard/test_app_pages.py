@@ -14,6 +14,7 @@ from seeded_store import seed
 
 from promptlearn.report import examinations, human_labels
 from promptlearn.store import open_store
+from promptlearn.store.rows import ALIGNS, EVALUATION
 
 ALLOWED = tuple(
     f"promptlearn{name}" for name in (".report", ".dashboard", ".charts", ".control", ".records", ".errors", "_app")
@@ -94,6 +95,18 @@ def test_the_list_of_runs_says_what_each_came_to(seeded: Pages, runs: Runs) -> N
     assert by_id[runs.failed]["State"] == "✕ failed"
     assert by_id[runs.improved]["Gain"] > 0.9
     assert [one.value for one in test.metric] == ["4", "1", "1", "1"]
+
+
+def test_a_run_that_learned_a_judge_s_prompt_is_marked_and_not_opened_first(pages: Pages) -> None:
+    with open_store(pages.store) as store:
+        measured = asyncio.run(store.start_run({}, f"{EVALUATION}d", {}, 0))
+        own = asyncio.run(store.start_run({}, "own", {}, 0))
+        judge = asyncio.run(store.start_run({ALIGNS: "tone@1 judge-1"}, "judge", {}, 0))
+        asyncio.run(store.finish_run(judge, "finished", "rounds", {"decision": "not_proven"}))
+    test = pages.open("runs")
+    came_to = {row["Run"]: row["What it came to"] for _, row in test.dataframe[0].value.iterrows()}
+    assert came_to == {judge: "judge tone@1 ＝ not proven", own: "", measured: "measured only"}
+    assert pages.open("run").query_params["run"] == own
 
 
 def test_a_run_says_in_a_sentence_what_it_proved(seeded: Pages, runs: Runs) -> None:

@@ -26,7 +26,7 @@ from promptlearn.records import (
     Verdict,
 )
 from promptlearn.store import Store, open_store
-from promptlearn.store.rows import EVALUATION
+from promptlearn.store.rows import ALIGNS, EVALUATION
 
 SEED = Prompt.of("Name the label of {message}.\n")
 RULED = replace(SEED, rules=(Rule("A lost parcel is `shipping`.", ("exact@e1",)),))
@@ -168,6 +168,20 @@ def test_only_the_newest_runs_are_listed(store: Store) -> None:
         report.load_run(store, "0")
     with pytest.raises(UsageError, match=r"has no run '%': the newest are .* and older ones"):
         report.load_run(store, "%")
+
+
+def test_the_latest_run_learns_the_user_s_prompt_and_no_judge_s(store: Store) -> None:
+    aligns = {ALIGNS: "tone@1 openai/judge"}
+    alone = asyncio.run(store.start_run(aligns, "a", {}, 0))
+    assert report.load_run(store).id == alone
+    measured = asyncio.run(store.start_run({"prompt": "a.md"}, EVALUATION + "d", {}, 0))
+    asyncio.run(store.start_run(aligns, "a", {}, 0))
+    assert report.load_run(store).id == measured
+    learned = asyncio.run(store.start_run({"prompt": "a.md"}, "d", {}, 0))
+    asyncio.run(store.start_run(aligns, "a", {}, 0))
+    asyncio.run(store.start_run({"prompt": "a.md"}, EVALUATION + "d", {}, 0))
+    assert report.load_run(store).id == learned
+    assert [bool(one.aligns) for one in report.list_runs(store)] == [False, True, False, True, False, True]
 
 
 def test_rows_come_with_the_words_of_their_verdicts(store: Store, run: str) -> None:
