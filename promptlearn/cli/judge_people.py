@@ -77,7 +77,10 @@ def align(
     judge: OneJudgeOption = "",
     run: HumanRunOption = "",
     to: Annotated[
-        Path | None, typer.Option("--to", metavar="FILE", help="Where the judge's new file goes; by default the run's.")
+        Path | None,
+        typer.Option(
+            "--to", metavar="FILE", help="Where the judge's new file goes if it is proven; by default the run's folder."
+        ),
     ] = None,
     overrides: SetOption = None,
     store: StoreOption = None,
@@ -102,7 +105,7 @@ def align(
     if as_json:
         print_json(report.to_json())
     else:
-        _print_alignment(report)
+        _print_alignment(report, to)
     raise typer.Exit(exit_code(report.result))
 
 
@@ -155,15 +158,24 @@ def _print_agreement(report: AgreementReport, show: int) -> None:
         say(f"… {len(report.disagreements) - show} more disagreements: --show, or --json for all")
 
 
-def _print_alignment(report: AlignmentReport) -> None:
+def _print_alignment(report: AlignmentReport, to: Path | None) -> None:
     from promptlearn.cli.console import say
 
-    say(f"{report.judge}, on {report.before.n} held-out labels")
+    say(f"{report.judge}, on {report.before.n} held-out labels{_left_out(*report.not_judged)}")
     say(f"  before: {_kappa(report.before)}")
     say(f"  after:  {_kappa(report.after)}")
     say(f"{report.result.decision}: {report.path}")
     if report.result.decision == "improved":
         say(f"next: put `use: {report.path}` into judges, and `promptlearn judge canary` to see that it still holds")
+        return
+    if to is not None:
+        say(f"nothing was written to {to}: the judge stays as it is")
+    if report.unproven is not None:
+        say(f"best of the search, not proven: {report.unproven}")
+
+
+def _left_out(before: int, after: int) -> str:
+    return f" that both have judged (not judged: {before} before, {after} after)" if before or after else ""
 
 
 def _kappa(agreement: Agreement) -> str:

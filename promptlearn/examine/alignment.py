@@ -17,16 +17,17 @@ from typing import TypeVar
 import yaml
 
 from promptlearn.dataset import Dataset, load_dataset
-from promptlearn.errors import ConfigError, DataError
+from promptlearn.errors import AssetError, ConfigError, DataError, UsageError
 from promptlearn.examine.agreement import judged_as, the_judge
 from promptlearn.examine.labels import categories, category
 from promptlearn.job import Job, JudgeSpec, run_job
-from promptlearn.judging import JudgeFile, LLMJudge
+from promptlearn.judging import JudgeFile, LLMJudge, load_judge_file
 from promptlearn.judging.agreement import Agreement, agreement_of
 from promptlearn.judging.finding import found
 from promptlearn.models.base import Model
 from promptlearn.programs import Program
 from promptlearn.prompt.chat import LiteralDumper
+from promptlearn.prompt.file import write_bytes
 from promptlearn.records import (
     Contract,
     Example,
@@ -40,6 +41,7 @@ from promptlearn.records import (
     as_text,
     fingerprint,
 )
+from promptlearn.report import prompt as stored_prompt
 from promptlearn.result import RunResult
 from promptlearn.runlog import Observer, nobody
 from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
@@ -65,8 +67,12 @@ class AlignmentReport:
     """Of the judge as it was, on the labels of the test split."""
     after: Agreement
     """Of the learned one."""
+    not_judged: tuple[int, int]
+    """Labels on which the judge as it was, and the learned one, came to no verdict; they are in no figure."""
     path: Path
-    """The judge's file with the learned prompt; of the old one where nothing is proven."""
+    """The judge's file with the learned prompt; in the run's folder and as it was where nothing is proven."""
+    unproven: Path | None = None
+    """The judge's file with the best prompt of the search, where that is not proven."""
 
     def to_json(self) -> dict[str, Json]:
         """What `judge align --json` prints."""
@@ -75,7 +81,12 @@ class AlignmentReport:
             "run_id": self.result.run_id,
             "decision": self.result.decision,
             "path": str(self.path),
-            "held_out": {"before": self.before.to_json(), "after": self.after.to_json()},
+            "unproven": None if self.unproven is None else str(self.unproven),
+            "held_out": {
+                "before": self.before.to_json(),
+                "after": self.after.to_json(),
+                "not_judged": dict(zip(("before", "after"), self.not_judged, strict=True)),
+            },
             "result": self.result.to_json(),
         }
 
@@ -91,16 +102,22 @@ async def align_judge(
     """Learn a better prompt for one of the job's judges and prove it on held-out labels; kept in the store.
 
     `search` and `budget` are the job's own, with the judge's model in the place of the task's. The same call goes on
-    where a killed one stopped. Raises PromptlearnError.
+    where a killed one stopped. `to` is written where the new prompt is proven, and may replace a judge's file alone.
+    Raises PromptlearnError.
     """
+    _refuse_what_is_no_judge(to)
     judge = _alignable(job, name)
     learning = _learning_job(job, judge, labels)
     result = await run_job(learning, observer, stopping)
-    best = result.prompt
-    path = to or job.store.run_dir(result.run_id) / f"{judge.file.name}.yaml"
-    write_judge(aligned(judge, best) if best.digest != learning.prompt.digest else judge.file, path)
-    before, after = (_held_out(learning, result.run_id, one) for one in (result.baseline_digest, result.best_digest))
-    report = AlignmentReport(judge.name, result, before, after, path)
+    folder, improved = job.store.run_dir(result.run_id), result.prompt.digest != learning.prompt.digest
+    path = to if to is not None and improved else folder / f"{judge.file.name}.yaml"
+    write_judge(aligned(judge, result.prompt) if improved else judge.file, path)
+    unproven = None
+    if result.challenger_digest:
+        tried = stored_prompt(job.store, result.run_id, result.challenger_digest)
+        unproven = folder / f"{judge.file.name}.not_proven.yaml"
+        write_judge(aligned(judge, tried), unproven)
+    report = _report(judge, learning, result, path, unproven)
     await job.store.judges.keep(JudgeCheck("alignment", judge.name, judge.source, report.to_json()))
     return report
 
@@ -129,11 +146,10 @@ def aligned(judge: LLMJudge, prompt: Prompt) -> JudgeFile:
 def write_judge(file: JudgeFile, path: Path) -> None:
     """A judge's file that `use:` can name."""
     content = {key: value for key, value in file.model_dump(mode="json").items() if value not in (None, {}, "")}
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = yaml.dump(content, Dumper=LiteralDumper, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(text) != content:  # a text that a literal block can not express
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=120)
-    path.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +216,16 @@ class AgreesWithPeople:
         return found(self.name, rollout, 0.0, explanation, label=f"not {wanted}", suggestion=suggestion)
 
 
+def _refuse_what_is_no_judge(path: Path | None) -> None:
+    """Raises `UsageError` for a file that is something else, which a new judge's file would replace."""
+    if path is None or not path.exists() or (path.is_file() and not path.stat().st_size):
+        return
+    try:
+        load_judge_file(str(path.resolve()))
+    except AssetError:
+        raise UsageError(f"{path} exists and is no judge's file, so it stays; name another file with --to") from None
+
+
 def _alignable(job: Job, name: str) -> LLMJudge:
     judge = the_judge(job.panel(job.judge), name)
     if not isinstance(judge, LLMJudge):
@@ -262,11 +288,25 @@ def _dataset(judge: LLMJudge, labels: Mapping[str, HumanLabel], among: Sequence[
     return load_dataset(rows, inputs=["input", "output"], expected="label", id="item", group="of")
 
 
-def _held_out(job: Job, run: str, digest: str) -> Agreement:
-    """A version's agreement with people on the test split, from what the proof has read."""
+def _report(judge: LLMJudge, job: Job, result: RunResult, path: Path, unproven: Path | None) -> AlignmentReport:
+    """Agreement with people on the test split before and after, on the labels that both have judged."""
     wanted = {example.id: as_text(example.expected) for example in job.dataset.test}
-    rollouts = [row.rollout for row in job.store.reader.rollouts(run, digest, "test")]
-    pairs = [(wanted[one.example], one.output) for one in rollouts if one.error is None and one.example in wanted]
+    before, after = (_said(job, result.run_id, digest) for digest in (result.baseline_digest, result.best_digest))
+    both = [item for item in wanted if item in before and item in after]
     program = job.program
     assert isinstance(program, JudgeProgram)  # this module made the job
-    return agreement_of(pairs, program.among)
+    return AlignmentReport(
+        judge=judge.name,
+        result=result,
+        before=agreement_of([(wanted[item], before[item]) for item in both], program.among),
+        after=agreement_of([(wanted[item], after[item]) for item in both], program.among),
+        not_judged=(sum(item not in before for item in wanted), sum(item not in after for item in wanted)),
+        path=path,
+        unproven=unproven,
+    )
+
+
+def _said(job: Job, run: str, digest: str) -> dict[str, str]:
+    """Label's item → what the judge with this prompt said of it, from what the proof has read."""
+    rollouts = [row.rollout for row in job.store.reader.rollouts(run, digest, "test")]
+    return {one.example: one.output for one in rollouts if one.error is None}

@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,75 @@ def test_align_learns_the_judge_s_prompt_and_proves_it_on_held_out_labels(
     assert json.loads(capsys.readouterr().out)["kappa"] == pytest.approx(1.0)
     with open_store(create=False) as store:
         assert [check.kind for check in store.judges.items(judge="criterion")] == ["agreement", "alignment"]
+
+
+LEARNED, BAD_ANSWER = r"\Asystem: .*name the price", r"<<<DATA output \w+>>>\nThank you"
+
+
+def held_out(run: str) -> list[str]:
+    """What the labels of a run's test split are about, those with a bad answer."""
+    with open_store(create=False) as store:
+        rows = [row.example.inputs for row in store.reader.examples(run, "test")]
+    return [str(row["input"]).removeprefix("message: ") for row in rows if row["output"] == NO_PRICE]
+
+
+def test_a_judge_s_prompt_that_is_not_proven_is_left_in_the_run_s_folder_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 7."""
+    monkeypatch.chdir(shop(tmp_path))
+    align = ["judge", "align", "--labels", "labels.csv", "--to", "price.yaml", "-q"]
+    assert execute([*align, "--json"]) == 0
+    items = "|".join(map(re.escape, held_out(json.loads(capsys.readouterr().out)["run_id"])))
+    rules = [
+        {"when": rf"(?s)({items})\n", "reply": said("kept")},
+        {"when": f"(?s){LEARNED}.*{BAD_ANSWER}", "reply": said("broken")},
+        {"when": "", "reply": said("kept")},
+    ]
+    Path("judge.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    Path("price.yaml").write_text(proven := Path("price.yaml").read_text(encoding="utf-8") + "\n# mine\n", "utf-8")
+    assert execute([*align, "--json"]) == 3
+    found = json.loads(capsys.readouterr().out)
+    assert Path("price.yaml").read_text(encoding="utf-8") == proven
+    assert load_judge_file(found["path"]) == load_judge_file("criterion")
+    assert WHY in load_judge_file(found["unproven"]).system
+    assert execute(align) == 3
+    out = capsys.readouterr().out
+    assert "nothing was written to price.yaml: the judge stays as it is" in out
+    assert "best of the search, not proven: " in out
+
+
+@pytest.mark.parametrize("taken", ["prompt.md", "tickets.csv", "promptlearn.yaml", "."])
+def test_a_file_that_is_no_judge_s_is_not_replaced_by_one(
+    taken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    assert execute(["judge", "align", "--labels", "labels.csv", "-q", "--to", taken]) == 2
+    assert f"{taken} exists and is no judge's file" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+    with open_store(create=False) as store:
+        assert not store.reader.runs()
+
+
+def test_before_and_after_rest_on_the_labels_that_both_have_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 4."""
+    monkeypatch.chdir(shop(tmp_path))
+    align = ["judge", "align", "--labels", "labels.csv", "-q"]
+    assert execute([*align, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["held_out"]["not_judged"] == {"before": 0, "after": 0}
+    item, n = held_out(found["run_id"])[0], found["held_out"]["before"]["n"]
+    script = yaml.safe_load(Path("judge.yaml").read_text(encoding="utf-8"))["rules"]
+    rules = [{"when": f"(?s){LEARNED}.*{re.escape(item)}\n", "reply": "I can not tell."}, *script]
+    Path("judge.yaml").write_text(yaml.safe_dump({"rules": rules}), encoding="utf-8")
+    assert execute([*align, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["held_out"]
+    assert (found["before"]["n"], found["after"]["n"], found["not_judged"]) == (n - 1, n - 1, {"before": 0, "after": 1})
+    assert execute(align) == 0
+    assert f"{n - 1} held-out labels that both have judged (not judged: 0 before, 1 after)" in capsys.readouterr().out
 
 
 def test_an_alignment_is_not_taken_for_a_run_of_the_user_s_prompt(
