@@ -30,6 +30,10 @@ class Bundle:
         names = tuple(self.files)
         return {name: file.render_file(with_section(file, prompt, name, names)) for name, file in self.files.items()}
 
+    def targets(self, folder: Path | None = None) -> dict[str, Path]:
+        """Name → where `write` puts that prompt."""
+        return {name: file.path if folder is None else folder / file.path.name for name, file in self.files.items()}
+
     def write(self, prompt: Prompt, folder: Path | None = None) -> list[Path]:
         """Write every file, in its place or by its name into `folder`; returns where they are.
 
@@ -41,8 +45,8 @@ class Bundle:
                 if file.path.read_bytes() not in (file.source, data[name]):
                     raise PromptError(f"{file.path}: changed since it was read; write to another folder")
         written = []
-        for name, file in self.files.items():
-            target = file.path if folder is None else folder / file.path.name
+        for name, target in self.targets(folder).items():
+            file = self.files[name]
             file.write(with_section(file, prompt, name, tuple(self.files)), target)
             written.append(target)
         return written

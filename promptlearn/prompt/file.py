@@ -29,6 +29,7 @@ from promptlearn.variables import find_variables
 PromptFormat = Literal["text", "block", "yaml", "json", "chat"]
 
 _SYNTAX: Mapping[str, Syntax] = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,26 @@ class PromptFile:
         if _content(again.prompt) != _content(prompt):
             raise PromptError(f"{name}: the prompt does not read back as it was measured; markers or line ends differ")
         return data
+
+    def fits_name(self, path: Path) -> bool:
+        """Whether a file of that name is taken for one of this format: no table, and YAML or JSON as this one is."""
+        return _kind(path) == _kind(self.path)
+
+    def may_replace(self, path: Path) -> bool:
+        """Whether nothing else is lost at `path`: it is free or empty, or holds a prompt in this format, as an earlier
+        one is. Any text is a prompt, so there the file's name counts too.
+        """
+        if not path.is_file():
+            return True
+        data = _read_bytes(path)
+        if not data.strip():
+            return True
+        if self.format in ("text", "block") and not self.fits_name(path):
+            return False
+        try:
+            return _parse(FileText.decode(data, str(path)).text, self.path, self.key).format == self.format
+        except PromptError:
+            return False
 
     def write(self, prompt: Prompt, to: Path | None = None) -> bytes:
         """Write `prompt` to the file (or, in the same format, `to` another one) in one step; returns the bytes.
@@ -170,6 +191,11 @@ def bind_variables(prompt: Prompt, columns: Collection[str], literals: Collectio
     around = find_variables(prompt.layout.before) + find_variables(prompt.layout.after)
     bound = frozenset(names) | {name for name in around if name in columns and name not in literals}
     return replace(prompt, contract=replace(prompt.contract, variables=bound))
+
+
+def _kind(path: Path) -> str:
+    suffix = path.suffix.lower()
+    return "table" if suffix in _TABLES else _SYNTAX.get(suffix, "text")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,9 @@ import synthetic
 import yaml
 from shop import write_shop
 
+import promptlearn
 from promptlearn.cli.main import execute
+from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example
 from promptlearn.report import sources_in_words
 
@@ -212,6 +214,54 @@ def test_export_does_not_undo_what_the_user_has_written_since(cli: Cli, shop: Pa
     assert refused.code == 2
     assert "has changed since the run" in refused.err
     assert (shop / "prompt.md").read_text(encoding="utf-8") == "My own new words.\n"
+
+
+def test_an_older_version_is_exported_elsewhere_whatever_became_of_the_prompt_file(cli: Cli, shop: Path) -> None:
+    """Only the prompt file itself could lose what was written since the run."""
+    cli("run", "-q")
+    seed = (shop / "prompt.md").read_text(encoding="utf-8")
+    (shop / "prompt.md").write_text("My own new words.\n", encoding="utf-8")
+    assert cli("export", "--version", "baseline").out == seed
+    assert cli("export", "--version", "baseline", "--to", "old.md").code == 0
+    assert (shop / "old.md").read_text(encoding="utf-8") == seed
+    refused = cli("export", "--to", "../" + shop.name + "/prompt.md")
+    assert (refused.code, "has changed since the run" in refused.err) == (2, True)
+    (shop / "prompt.md").write_text(
+        "My own <!-- promptlearn:begin -->\nwords\n<!-- promptlearn:end -->\n", encoding="utf-8"
+    )
+    refused = cli("export")
+    assert refused.code == 2
+    assert "has changed since the run, and can not hold this prompt" in refused.err
+    assert "promptlearn show" in refused.err
+
+
+def test_export_replaces_an_earlier_export_and_no_other_file_unless_forced(cli: Cli, shop: Path) -> None:
+    learned = cli("run", "--json", "-q").document["best"]["path"]
+    table = (shop / "tickets.csv").read_bytes()
+    for taken in ("tickets.csv", "model.yaml", "reviews.json"):
+        refused = cli("export", "--to", taken)
+        assert refused.code == 2
+        assert f"{taken} exists and is no prompt in the form of prompt.md (text), so it stays" in refused.err
+    assert (shop / "tickets.csv").read_bytes() == table
+    (shop / "empty.csv").touch()
+    for target in ("new.md", "new.md", "prompt.txt", "empty.csv"):
+        assert cli("export", "--to", target).code == 0
+        assert (shop / target).read_bytes() == Path(learned).read_bytes()
+    done = cli("export", "--to", "tickets.csv", "--force")
+    assert (done.code, (shop / "tickets.csv").read_bytes()) == (0, Path(learned).read_bytes())
+    assert "tickets.csv is in the form of prompt.md (text), whatever its name says" in done.err
+
+
+def test_a_prompt_from_python_is_exported_as_yaml_and_says_so(cli: Cli, shop: Path) -> None:
+    options = {"inputs": ["message"], "expected": "tag", "task": ScriptedModel([], default="shipping")}
+    promptlearn.optimize("Name the tag.", synthetic.rows(60), **options)  # type: ignore[arg-type]
+    (shop / "notes.md").write_text("My notes.\n", encoding="utf-8")
+    for taken in ("notes.md", "tickets.csv", "model.yaml"):
+        assert "is no prompt in the form of prompt.yaml (chat)" in cli("export", "--to", taken).err
+    for target in ("prompt.yaml", "prompt.yaml", "learned.md", "learned.md"):
+        done = cli("export", "--to", target)
+        assert (done.code, "whatever its name says" in done.err) == (0, target == "learned.md")
+        assert (shop / target).read_text(encoding="utf-8") == cli("export").out
 
 
 def test_export_knows_the_literals_of_the_configuration(cli: Cli, tmp_path: Path) -> None:
