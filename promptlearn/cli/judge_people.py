@@ -119,18 +119,24 @@ def _opened(config: Path, overrides: list[str] | None, store: str | None) -> tup
 
 def _labels(config: Config, job: Job, path: Path | None, judge: str, run: str) -> list[HumanLabel]:
     """What people said, the latest word on each output."""
+    from promptlearn.assembly import read_data
+    from promptlearn.config import LimitConfig
     from promptlearn.errors import DataError
     from promptlearn.examine.agreement import the_judge
     from promptlearn.examine.labels import latest, read_labels, run_labels
     from promptlearn.report import load_run
 
     panel = job.panel(job.judge)
-    name, alone = the_judge(panel, judge).name, len(panel.members) == 1  # words on an answer as a whole fit no other
+    one, alone = the_judge(panel, judge), len(panel.members) == 1  # words on an answer as a whole fit no other
+    name = one.name
     inputs = config.data.inputs
     columns = (
         dict(inputs) if isinstance(inputs, dict) else {column: column for column in inputs or job.dataset.variables}
     )
-    found = read_labels(path, job, columns, config.data.expected, name) if path else []
+    found: list[HumanLabel] = []
+    if path:  # people may have labelled rows that data.limit leaves out of runs
+        whole = read_data(config.data.model_copy(update={"limit": LimitConfig()}))
+        found += read_labels(path, whole.examples, columns, config.data.expected, one)
     found += run_labels(job.store, load_run(job.store, run).id, name, whole=alone) if run else []
     found = latest([*found, *job.store.judges.labels(name, whole=alone)])
     if not found:

@@ -11,9 +11,9 @@ from pathlib import Path
 from promptlearn.dataset.rows import Row, open_table
 from promptlearn.dataset.values import to_json
 from promptlearn.errors import DataError
-from promptlearn.job import Job
 from promptlearn.judging import Callable, Judge, LLMJudge
 from promptlearn.judging.asset import Scale
+from promptlearn.judging.checks import check_examples
 from promptlearn.records import Example, Json, Rollout, Verdict, fingerprint
 from promptlearn.redaction import redact
 from promptlearn.store import Store
@@ -30,37 +30,43 @@ _LABEL_COLUMNS = ("label", "human_label", "score", "passed")
 _WHY_COLUMNS = ("explanation", "why", "comment", "reason")
 
 
-def read_labels(path: Path, job: Job, columns: Mapping[str, str], expected: str | None, judge: str) -> list[HumanLabel]:
+def read_labels(
+    path: Path, examples: Sequence[Example], columns: Mapping[str, str], expected: str | None, judge: Judge
+) -> list[HumanLabel]:
     """The rows of a table with the columns `output` and `label` (or `score`, `passed`), and `explanation` where given.
 
     What the output answered stands in the configuration's own columns (`columns`: variable → column, and `expected`),
-    or `example` names a row of the job's data by its id. An expected answer without a column of its own (people's label
-    may bear its name) is that of the data's row with the same inputs. Raises `DataError` naming file, row and column.
+    or `example` names a row of the data (`examples`) by its id or the beginning of it. An expected answer without a
+    column of its own (people's label may bear its name) is that of the data's row with the same inputs. Raises
+    `DataError` naming file, row and column, for a row that the judge can not be held against, too.
     """
     table = open_table(path)
     label = _one_of(table.columns, _LABEL_COLUMNS)
     if label is None or "output" not in table.columns:
         raise DataError(f"{path}: labels need the columns output and label; it has {', '.join(table.columns)}")
-    known = {example.id: example for example in job.dataset.examples}
     why = _one_of(table.columns, _WHY_COLUMNS)
     taken = ("output", "person", label, why)
-    answers = _Answers(job.dataset.examples, expected if expected in table.columns and expected not in taken else None)
+    answers = _Answers(examples, expected if expected in table.columns and expected not in taken else None)
     found = []
     for row in table.rows:
         cells = _cells(row, path)
         if cells.get(label) in (None, ""):
             continue
-        example = _example(cells, row, known, columns, answers, path)
-        found.append(
-            HumanLabel(
-                example,
-                Rollout("human", example.id, str(cells.get("output") or "")),
-                _FLAGS.get(str(cells[label]), str(cells[label])) if label == "passed" else str(cells[label]),
-                redact(str(cells.get(why or "") or "")),
-                str(cells.get("person") or ""),
-                judge,
-            )
+        example = _example(cells, row, examples, columns, answers, path)
+        one = HumanLabel(
+            example,
+            Rollout("human", example.id, str(cells.get("output") or "")),
+            _FLAGS.get(str(cells[label]), str(cells[label])) if label == "passed" else str(cells[label]),
+            redact(str(cells.get(why or "") or "")),
+            str(cells.get("person") or ""),
+            judge.name,
         )
+        try:
+            category(one, judge, (PASS, FAIL))
+            check_examples([judge], [example])
+        except DataError as error:
+            raise DataError(f"{path}: {row.place}: {_in_a_table(error, example, judge)}") from None
+        found.append(one)
     if not found:
         raise DataError(f"{path}: no row has a {label}")
     return found
@@ -146,18 +152,33 @@ def _cells(row: Row, path: Path) -> dict[str, Json]:
         raise DataError(f"{path}: {row.place}: a cell {error}") from None
 
 
+def _in_a_table(error: DataError, example: Example, judge: Judge) -> str:
+    """Why a row is of no use; data.expected and the data's cells may well be as they should."""
+    if example.expected is None and "expected answer" in str(error):
+        return (
+            f"judge {judge.name} needs an expected answer, and no row of the data has these inputs; give the labels "
+            "that column, or the id of a row of the data as `example`"
+        )
+    return str(error)
+
+
 def _example(
     cells: Mapping[str, Json],
     row: Row,
-    known: Mapping[str, Example],
+    examples: Sequence[Example],
     columns: Mapping[str, str],
     answers: _Answers,
     path: Path,
 ) -> Example:
-    if (id := cells.get("example")) is not None:
-        if str(id) not in known:
-            raise DataError(f"{path}: {row.place}: column 'example': no row of the data has the id {id!r}")
-        return known[str(id)]
+    if (id := cells.get("example")) not in (None, ""):
+        named = [example for example in examples if example.id.startswith(str(id))]
+        found = [example for example in named if example.id == str(id)] or named
+        if len(found) != 1:
+            problem = (
+                f"{len(found)} rows of the data have ids that begin with" if found else "no row of the data has the id"
+            )
+            raise DataError(f"{path}: {row.place}: column 'example': {problem} {id!r}")
+        return found[0]
     missing = [column for column in columns.values() if column not in cells]
     if missing:
         raise DataError(f"{path}: {row.place}: no column {missing[0]!r}; give the inputs, or the row's id as `example`")

@@ -147,7 +147,7 @@ def test_a_label_of_an_answer_as_a_whole_counts_once_and_is_settled(
     [
         ([], "no labels: name a table with --labels"),
         (["--labels", "tickets.csv"], "labels need the columns output and label"),
-        (["--labels", "odd.csv"], "the label 'meh' of example"),
+        (["--labels", "odd.csv"], "odd.csv: row 1 (line 2): the label 'meh' of example"),
         (["--labels", "odd.csv", "--set", 'judges=["rubric"]'], "possible: pass, fail, a number from 1 to 5"),
         (["--labels", "labels.csv", "--judge", "tone"], "no judge 'tone'"),
     ],
@@ -351,6 +351,8 @@ def test_a_checklist_that_would_be_lost_with_the_old_prompt_is_refused(
     monkeypatch.chdir(shop(tmp_path))
     file = load_judge_file("checklist").model_dump(mode="json", exclude={"labels", "scale"})
     Path("mine.yaml").write_text(yaml.safe_dump(file | {"user": "{{ input }}\n{{ output }}"}), encoding="utf-8")
+    text = Path("labels.csv").read_text(encoding="utf-8")
+    Path("labels.csv").write_text(text.replace(",kept,", ",pass,").replace(",broken,", ",fail,"), encoding="utf-8")
     arguments = ["--set", 'judges=["mine.yaml"]', "--labels", "labels.csv"]
     assert execute(["judge", "align", "-q", *arguments]) == 2
     assert "shows its checklist in `system` alone" in capsys.readouterr().err
@@ -367,6 +369,32 @@ def test_a_judge_that_can_not_be_read_is_no_agreement_of_zero(
     assert "none of the 120 labelled outputs could be judged" in found["error"]["message"]
     with open_store(create=False) as store:
         assert not store.judges.items("agreement", "criterion")
+
+
+def test_a_label_may_be_of_a_row_that_the_limit_leaves_out_and_names_it_as_it_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(shop(tmp_path))
+    Path("judge.yaml").write_text('default: \'{"explanation": "x", "label": "correct"}\'', encoding="utf-8")
+    assert execute(["eval", "--split", "all", "--json", "-q", "--set", "judges=[exact_match]"]) == 0
+    run = json.loads(capsys.readouterr().out)["run_id"]
+    assert execute(["show", run, "--examples", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    limit = ["--set", "data.limit={train: 5, validation: 5, test: 5}", "--set", "judges=[correctness]"]
+    calibrate = ["judge", "calibrate", "--labels", "mine.csv", "--json", "-q", *limit]
+    write_table(Path("mine.csv"), [{"example": row["id"][:8], "output": "a", "label": "pass"} for row in rows])
+    assert execute(calibrate) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == len(rows) == 120
+    messages = [{"message": row["inputs"]["message"], "output": "a", "label": "pass"} for row in rows]
+    write_table(Path("mine.csv"), messages)
+    assert execute(calibrate) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 120
+    write_table(Path("mine.csv"), [*messages, messages[0] | {"message": "What?"}])
+    assert execute(calibrate) == 2
+    assert "mine.csv: row 121 (line 122): judge correctness needs an expected answer" in capsys.readouterr().err
+    write_table(Path("mine.csv"), [{"example": rows[0]["id"][:1], "output": "a", "label": "pass"}])
+    assert execute(calibrate) == 2
+    assert "rows of the data have ids that begin with" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("column", ["label", "output"])
