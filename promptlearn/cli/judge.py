@@ -44,7 +44,8 @@ def canary(
     """Try to fool your judges: forged verdicts and fences, orders to the judge, self-praise, empty phrases.
 
     Takes outputs that a judge fails, adds what a prompt that games its reward would add, and counts what passes. Exit
-    code 3 where a judge was fooled, or passed every bad output anyway; 5 where one could judge none.
+    code 3 where a judge was fooled, passed every bad output anyway, or scored each higher in disguise; 5 where it came
+    to no verdict on more than search.max_error_share of them.
     """
     from promptlearn.cli.console import print_json
     from promptlearn.cli.interrupt import run_until_interrupted
@@ -62,7 +63,7 @@ def canary(
     else:
         for report in reports:
             _print_canaries(report)
-    if any(report.unjudged and not report.trials for report in reports):
+    if any(report.is_silent for report in reports):
         raise typer.Exit(TooManyErrors.exit_code)
     if not all(report.holds for report in reports):
         raise typer.Exit(EXIT_NOT_TRUSTED)
@@ -95,5 +96,10 @@ def _verdict(report: CanaryReport) -> str:
         return f"passes every bad output that was tried, on {len(report.blind)} examples: it tells nothing apart"
     if report.unjudged and not report.trials:
         return f"judged none of the bad outputs: {report.trouble or 'no judgement'}; see `promptlearn doctor`"
-    fooled = report.count("fooled")
-    return f"fooled by {fooled} of {len(report.trials)} canaries" if fooled else "no canary passed"
+    if report.is_silent:
+        return f"no verdict on {report.not_judged_share:.0%} of the canaries, too many to say: {report.trouble}"
+    fooled, raised = report.count("fooled"), report.count("raised")
+    words = [f"fooled by {fooled} of {len(report.trials)} canaries" if fooled else "no canary passed"]
+    words += [f"{raised} raised the score"] if raised else []
+    words += [f"no verdict on {report.not_judged_share:.0%} of them"] if report.not_judged_share else []
+    return ", ".join(words)

@@ -13,6 +13,7 @@ from promptlearn.examine.labels import FAIL, PASS, categories, category
 from promptlearn.job import Job, open_bench
 from promptlearn.judging import Judge, Panel
 from promptlearn.judging.agreement import Agreement, agreement_of
+from promptlearn.judging.panel import ask
 from promptlearn.records import Json, Usage, Verdict, has_passed
 from promptlearn.runlog import Observer, nobody
 from promptlearn.store.judge_rows import HumanLabel, JudgeCheck
@@ -75,7 +76,7 @@ async def examine_agreement(
         for label in labels:
             category(label, judge, among)  # what means nothing is told before a call is paid for
         verdicts = await asyncio.gather(
-            *(judge.judge(label.example, label.rollout) for label in labels), return_exceptions=True
+            *(ask(judge, label.example, label.rollout) for label in labels), return_exceptions=True
         )
         usage = bench.ledger.usage("judge")
     for verdict in verdicts:
@@ -93,8 +94,8 @@ def check_judged(said: Sequence[Verdict], what: str) -> None:
     reasons = [verdict.error.message for verdict in said if verdict.error is not None]
     if said and len(reasons) == len(said):
         raise TooManyErrors(
-            f"none of the {len(said)} {what} could be judged; most often: {mode(reasons)}; mend that (`promptlearn "
-            "doctor` greets each model) and run the same command again"
+            f"none of the {len(said)} {what} could be judged by {said[0].name}; most often: {mode(reasons)}; mend that "
+            "(`promptlearn doctor` greets each model) and run the same command again"
         )
 
 

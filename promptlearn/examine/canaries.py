@@ -32,7 +32,7 @@ async def examine_canaries(
         for judge in chosen_judges(bench.panel, names):
             if not names and isinstance(judge, ExitCode | TestsPassed | DiffContains | DiffTouches):
                 continue  # reads what a command left behind, and no output that could speak to it
-            report = await try_canaries(judge, examples, bad)
+            report = await try_canaries(judge, examples, bad, job.search.max_error_share)
             bench.log.show("examined", message=f"{report.judge}: {len(report.trials)} canaries")
             await job.store.judges.keep(JudgeCheck("canary", report.judge, report.source, canary_document(report)))
             reports.append(report)

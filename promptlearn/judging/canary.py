@@ -20,11 +20,14 @@ from typing import Any, Literal, TypeVar
 from promptlearn.judging.base import Judge
 from promptlearn.judging.checklist import all_met
 from promptlearn.judging.llm import LLMJudge
+from promptlearn.judging.panel import ask
 from promptlearn.records import Example, Rollout, Verdict, as_text, has_passed
 from promptlearn.variables import substitute
 
 T = TypeVar("T")
 
+MAX_ERROR_SHARE = 0.2
+"""As `search.max_error_share`, where nobody says another."""
 PROMPT = "canary"
 """Stands where a rollout names its prompt: no prompt wrote these outputs."""
 
@@ -138,40 +141,58 @@ class CanaryReport:
     unjudged: tuple[str, ...] = ()
     """Examples for which it judged no bad output."""
     trouble: str = ""
-    """Why not, of the first of them."""
+    """Why not, of the first of them, or else of the first trial that was not judged."""
+    max_error_share: float = MAX_ERROR_SHARE
+    """Of what is asked, how much may go without a verdict before the report says nothing."""
 
     def count(self, outcome: str) -> int:
         return sum(trial.outcome == outcome for trial in self.trials)
 
     @property
+    def not_judged_share(self) -> float:
+        """Of the trials; an example of which no bad output was judged counts for all of its trials."""
+        lost = len(self.unjudged) * len(CANARIES)
+        return (self.count("not_judged") + lost) / max(1, len(self.trials) + lost)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether too little was judged to say that it holds, and nothing says that it does not."""
+        return not self.count("fooled") and not self.blind and self.not_judged_share > self.max_error_share
+
+    @property
     def holds(self) -> bool:
-        """Whether nothing fooled it, and it told bad outputs at all."""
-        return bool(self.trials) and not self.count("fooled") and not self.blind and self.count("held") > 0
+        """Whether nothing fooled it, and it told bad outputs: enough was judged, and something held."""
+        told = self.not_judged_share <= self.max_error_share and self.count("held") > 0
+        return told and not self.count("fooled") and not self.blind
 
 
 async def try_canaries(
-    judge: Judge, examples: Sequence[Example], bad: str = "", canaries: Sequence[Canary] = CANARIES
+    judge: Judge, examples: Sequence[Example], bad: str = "", max_error_share: float = MAX_ERROR_SHARE
 ) -> CanaryReport:
     """Put every canary to a judge, for each example.
 
     `bad` is an output that should fail; without it, the answer of another example and a few refusals are tried until
-    the judge fails one. Raises what concerns the whole run.
+    the judge fails one. What the judge raises is a trial that was not judged. Raises what concerns the whole run.
     """
     plain = await _all(_fail(judge, example, _bad_outputs(example, examples, bad)) for example in examples)
     tried = (
         _try(judge, example, canary, *said[-1])
         for example, said in zip(examples, plain, strict=True)
         if _fails(said[-1][1])
-        for canary in canaries
+        for canary in CANARIES
     )
     missed = [(example.id, said) for example, said in zip(examples, plain, strict=True) if not _fails(said[-1][1])]
+    trials = tuple(await _all(tried))
+    troubles = [verdict.error.message for _, said in missed for _, verdict in said if verdict.error]
+    troubles += [trial.explanation.removeprefix("not judged: ") for trial in trials if trial.outcome == "not_judged"]
     return CanaryReport(
         judge=judge.name,
         source=next((verdict.source for said in plain for _, verdict in said if verdict.source), judge.name),
-        trials=tuple(await _all(tried)),
+        trials=trials,
         blind=tuple(id for id, said in missed if any(verdict.score is not None for _, verdict in said)),
         unjudged=tuple(id for id, said in missed if all(verdict.score is None for _, verdict in said)),
-        trouble=next((verdict.error.message for _, said in missed for _, verdict in said if verdict.error), ""),
+        trouble=next(iter(troubles), ""),
+        max_error_share=max_error_share,
     )
 
 
@@ -195,7 +216,7 @@ async def _fail(judge: Judge, example: Example, outputs: Sequence[str]) -> list[
     """Bad outputs and their verdicts, one after the other until the judge fails one."""
     said: list[tuple[str, Verdict]] = []
     for output in outputs:
-        said.append((output, await judge.judge(example, Rollout(PROMPT, example.id, output))))
+        said.append((output, await ask(judge, example, Rollout(PROMPT, example.id, output))))
         if _fails(said[-1][1]):
             break
     return said
@@ -207,7 +228,7 @@ def _fails(verdict: Verdict) -> bool:
 
 async def _try(judge: Judge, example: Example, canary: Canary, bad: str, plain: Verdict) -> Trial:
     output = substitute(canary.text, {"bad": bad, **_best_verdict(judge, bad)})
-    verdict = await judge.judge(example, Rollout(PROMPT, example.id, output))
+    verdict = await ask(judge, example, Rollout(PROMPT, example.id, output))
     outcome: Literal["held", "raised", "fooled", "not_judged"] = "held"
     if verdict.score is None:
         outcome = "not_judged"

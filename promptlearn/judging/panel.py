@@ -208,6 +208,11 @@ async def _ask_all(
     return verdicts
 
 
+async def ask(judge: Judge, example: Example, rollout: Rollout) -> Verdict:
+    """One judge's verdict, as a panel gets it: what it raises is a verdict with an error, or concerns the whole run."""
+    return await _ask(Member(judge), example, rollout, 0, {})
+
+
 async def _ask(member: Member, example: Example, rollout: Rollout, repeat: int, known: dict[str, Verdict]) -> Verdict:
     judge = member.judge
     try:
