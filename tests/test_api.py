@@ -51,6 +51,7 @@ def test_every_public_name_is_there_and_listed() -> None:
     for name in promptlearn.__all__:
         assert getattr(promptlearn, name) is not None
     assert set(promptlearn.__all__) <= set(dir(promptlearn))
+    assert promptlearn.models.ScriptedModel is promptlearn.ScriptedModel
     assert list(promptlearn.__all__) == sorted(promptlearn.__all__)
     with pytest.raises(AttributeError, match="no attribute 'optimise'"):
         _ = promptlearn.optimise

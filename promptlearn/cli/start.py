@@ -46,17 +46,20 @@ def init(
     target = folder / "promptlearn.yaml"
     if target.exists():
         raise UsageError(f"{target} exists; edit it, or name another folder")
+    files = [target]
     if example:
-        _copy_example(folder)
+        files = _copy_example(folder)
     elif prompt is None or data is None:
         raise UsageError("give --prompt FILE and --data FILE, or --example for a folder to play with")
     else:
         folder.mkdir(parents=True, exist_ok=True)
         target.write_text(_starter(folder, prompt, data, model), encoding="utf-8")
     if as_json:
-        print_json({"path": str(target)})
+        print_json({"path": str(target), "files": [str(file) for file in files]})
     else:
-        say(f"wrote {target}; next: promptlearn check" + ("" if folder == Path() else f" -c {target}"))
+        beside = [file.name for file in files if file != target]
+        more = f" and, beside it, {', '.join(beside)}" if beside else ""
+        say(f"wrote {target}{more}; next: promptlearn check" + ("" if folder == Path() else f" -c {target}"))
 
 
 def check(
@@ -107,7 +110,8 @@ def _line(finding: Finding) -> list[str]:
     return [{True: "ok", False: "FAIL", None: "–"}[finding.ok], finding.what, finding.detail]
 
 
-def _copy_example(folder: Path) -> None:
+def _copy_example(folder: Path) -> list[Path]:
+    """Returns what was written."""
     from promptlearn.assets import asset_dir
     from promptlearn.errors import UsageError
 
@@ -119,6 +123,7 @@ def _copy_example(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, folder / file.name)
+    return [folder / file.name for file in files]
 
 
 def _starter(folder: Path, prompt: Path, data: Path, model: str) -> str:

@@ -42,8 +42,9 @@ class BatchConfig(Section):
 
 class ModelConfig(Section):
     model: str
-    """`openai/NAME`, `PROVIDER/NAME` (through LiteLLM), `local/NAME`, `local/PATH.gguf`, `scripted/PATH.yaml`; any name
-    with a `base_url`."""
+    """`openai/NAME`, `PROVIDER/NAME` (through LiteLLM), `local/NAME`, `local/PATH.gguf`; any name with a `base_url`;
+    or `scripted/PATH.yaml`, a fake that answers from a file: `rules: [{when: REGEX, reply: TEXT}]`, of which the first
+    that is found in the chat answers, and `default: TEXT` for all other chats."""
     base_url: Annotated[str | None, AfterValidator(lambda url: _without_credentials(url))] = None
     """Root of an endpoint that speaks chat completions, such as http://127.0.0.1:8000/v1; one that speaks a provider's
     own protocol where the model is `litellm/PROVIDER/NAME`."""

@@ -6,6 +6,7 @@ Knows which module serves which name; imports it only when such a model is opene
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from promptlearn.errors import ConfigError, UsageError
@@ -13,12 +14,24 @@ from promptlearn.models.base import Model, Price, Sampling
 from promptlearn.models.keys import api_key
 from promptlearn.models.prices import price_of
 
-__all__ = ["open_model"]
+if TYPE_CHECKING:
+    from promptlearn.models.scripted import ScriptedModel as ScriptedModel
+
+__all__ = ["ScriptedModel", "open_model"]
 
 _POSSIBLE = (
     "openai/NAME, PROVIDER/NAME (through LiteLLM), local/NAME, local/PATH.gguf, local/hf:OWNER/REPO/FILE.gguf,"
     " scripted/PATH.yaml, or any name with a base_url that speaks chat completions"
 )
+
+
+def __getattr__(name: str) -> object:
+    """`ScriptedModel` is imported when it is first used."""
+    if name != "ScriptedModel":
+        raise AttributeError(f"module 'promptlearn.models' has no attribute {name!r}")
+    from promptlearn.models.scripted import ScriptedModel
+
+    return ScriptedModel
 
 
 def open_model(

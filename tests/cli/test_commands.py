@@ -356,8 +356,12 @@ def test_init_quotes_what_yaml_would_read_otherwise(cli: Cli, tmp_path: Path) ->
 
 
 def test_init_copies_the_example_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
-    assert cli("init", "triage", "--example").code == 0
-    assert (tmp_path / "triage/promptlearn.yaml").exists()
+    done = cli("init", "triage", "--example")
+    assert done.code == 0
+    files = sorted(path.name for path in (tmp_path / "triage").iterdir())
+    assert "promptlearn.yaml" in files
+    assert all(name in done.out for name in files)
+    assert cli("init", "again", "--example", "--json").document["files"] == [f"again/{name}" for name in files]
     (tmp_path / "README.md").write_text("mine", encoding="utf-8")
     refused = cli("init", "--example")
     assert refused.code == 2
