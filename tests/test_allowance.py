@@ -93,3 +93,49 @@ def test_the_spare_part_is_counted_in_rows() -> None:
     assert spare_rows(Budget(), 1, 0.1) is None
     assert spare_rows(Budget(task_calls=1000), 1, 0.1) == 100
     assert spare_rows(Budget(task_calls=1000, calls=1000), 1, 0.1) == 50
+
+
+async def test_what_is_missing_adds_up_and_says_how_much_would_be_enough() -> None:
+    """107 test rows, 118 validation rows."""
+
+    def narrow(cap: int) -> Allowance:
+        allowance = Allowance(Budget(task_calls=cap), 0, kept=214, spare=0.1)
+        allowance.share(118)
+        allowance.open(0, 40, 300)
+        return allowance
+
+    with pytest.raises(BudgetSpent) as spent:
+        await narrow(350).take(0, 8)
+    assert str(spent.value) == (
+        "the next step needs 8 rows, and budget.task_calls = 350 has 0 left for the search (held back are 214 for the "
+        "test split, 35 for speed (search.spare), 118 for the incumbent's validation rows); raise it to at least 378 "
+        "and run the same command again"
+    )
+    with pytest.raises(BudgetSpent, match="at least 378"):
+        await narrow(377).take(0, 8)
+    allowance = narrow(378)
+    await allowance.take(0, 8)
+    allowance.use(0, used(8))
+    with pytest.raises(
+        BudgetSpent, match=r"has 0 left for the search \(8 spent, held back are 214 for .* at least 414"
+    ):
+        await allowance.take(0, 32)
+
+
+async def test_what_other_rounds_have_read_is_named_too() -> None:
+    allowance = Allowance(Budget(task_calls=1000), 0, kept=0, spare=0.1)
+    assert allowance.open(0, 400, 400)
+    assert allowance.open(1, 400, 400)
+    allowance.use(1, used(50))
+    allowance.rest(1)
+    with pytest.raises(BudgetSpent, match=r"850 left .*100 for speed \(search\.spare\), 50 for other rounds.* 1056"):
+        await allowance.take(0, 900)
+
+
+async def test_a_row_of_several_calls_is_counted_in_calls() -> None:
+    allowance = Allowance(Budget(calls=100), 1, kept=20, spare=0.1)
+    allowance.open(0, 0, 0)
+    with pytest.raises(
+        BudgetSpent, match=r"needs 30 rows \(60 of it\), and .* 100 has 50 left .*\(held back are 40 for"
+    ):
+        await allowance.take(0, 30)

@@ -63,15 +63,32 @@ class Cap:
         """Rows that fit, when `kept` rows and the proposals of `rounds` rounds are held back; inf where nobody can tell
         yet what a row costs.
         """
-        spent = {role: getattr(spending.of(role), self.unit) or 0 for role in self.roles}
-        of_rounds = spent.pop("meta", 0)
-        of_rows = sum(spent.values())
-        per_row = max(self.least, of_rows / spending.rows if spending.rows else 0)
+        per_row = self.per_row(spending)
         if not per_row:
             return inf
-        per_round = of_rounds / spending.rounds if spending.rounds else 0
-        left = self.value * (1 - spare) - of_rows - of_rounds - per_round * rounds
-        return floor(left / per_row) - (kept if self.unit == "calls" else ceil(DEARER * kept))
+        per_round = self._spent(spending, ("meta",)) / spending.rounds if spending.rounds else 0
+        left = self.value * (1 - spare) - self.spent(spending) - per_round * rounds
+        return floor(left / per_row) - self.dearer(kept)
+
+    def spent(self, spending: Spending) -> float:
+        """What counts against this cap by now."""
+        return self._spent(spending, ROLES)
+
+    def per_row(self, spending: Spending) -> float:
+        """What a row costs by what is known; 0 where nobody can tell yet."""
+        of_rows = self._spent(spending, ("task", "judge"))
+        return max(self.least, of_rows / spending.rows if spending.rows else 0)
+
+    def dearer(self, kept: int) -> int:
+        """Rows of the test split, in rows of what rows have cost so far."""
+        return kept if self.unit == "calls" else ceil(DEARER * kept)
+
+    def amount(self, value: float) -> str:
+        """So much of this cap, in words; rounded up, so that what is asked for is enough."""
+        return f"{ceil(value * 10_000) / 10_000:g}" if self.unit == "usd" else f"{ceil(value - 1e-9)}"
+
+    def _spent(self, spending: Spending, roles: Sequence[Role]) -> float:
+        return sum(getattr(spending.of(role), self.unit) or 0 for role in roles if role in self.roles)
 
 
 def caps(budget: Budget, llm_judges: int) -> list[Cap]:
@@ -152,7 +169,7 @@ class Allowance:
         if self._open and (unknown or left < needed):
             return False
         if number and needed and 2 * left < needed:
-            raise BudgetSpent(self._message(ceil(needed), max(0, left), NOTHING))
+            raise BudgetSpent(self._message(ceil(needed), NOTHING))
         self._open[number] = Grant(0.0 if unknown else max(0.0, min(needed, left)))
         return True
 
@@ -172,9 +189,9 @@ class Allowance:
         others = [other for key, other in self._open.items() if key != number]
         if rows > self._left(grant.used, sum(other.rows for other in others), len(others)):
             await self._until(lambda: all(other.resting for other in others))
-            left = self._left(grant.used, sum(other.used.rows for other in others), 0)
-            if rows > left:
-                raise BudgetSpent(self._message(rows, max(0, left), grant.used))
+            theirs = sum(other.used.rows for other in others)
+            if rows > self._left(grant.used, theirs, 0):
+                raise BudgetSpent(self._message(rows, grant.used, theirs))
         grant.resting = False
 
     def room(self, number: int) -> float:
@@ -183,7 +200,16 @@ class Allowance:
 
     def shortage(self, number: int, rows: int) -> str:
         """Why so many rows do not fit that round, in words."""
-        return self._message(rows, max(0, self.room(number)), self._open[number].used)
+        return self._message(rows, self._open[number].used)
+
+    def too_small(self, rows: int) -> tuple[str, float, str] | None:
+        """The cap that does not hold so many rows: its name, the least value that would, and why, in words; None where
+        all of them do.
+        """
+        if rows <= self._left(NOTHING, 0, 0):
+            return None
+        cap = self._tightest(NOTHING)
+        return cap.name, self._enough(cap, rows, NOTHING, 0), self._sum(cap, NOTHING, 0)
 
     def use(self, number: int, spending: Spending) -> None:
         """Count what a round has read."""
@@ -219,14 +245,39 @@ class Allowance:
     def _rows_kept(self, roles: Sequence[Role]) -> int:
         return self._kept + (self._judged_again if "judge" in roles else 0)
 
-    def _message(self, rows: int, left: float, used: Spending) -> str:
-        cap = min(self._caps, key=lambda cap: self._rows_left(cap, self._committed + used, 0))
-        held = [f"{self._kept} rows for the test split"] if self._kept else []
-        held += [f"{self._spare:.0%} for speed (search.spare)"] if self._spare else []
-        kept = f" ({' and '.join(held)} are held back)" if held else ""
+    def _tightest(self, used: Spending) -> Cap:
+        return min(self._caps, key=lambda cap: self._rows_left(cap, self._committed + used, 0))
+
+    def _enough(self, cap: Cap, rows: int, used: Spending, others: float) -> float:
+        """The least value of a cap that holds so many rows more."""
+        spending = self._committed + used
+        held = cap.dearer(self._rows_kept(cap.roles)) + self._shared + others
+        return (cap.spent(spending) + (rows + held) * cap.per_row(spending)) / (1 - self._spare)
+
+    def _sum(self, cap: Cap, used: Spending, others: float) -> str:
+        """Where a cap goes, in words; what they leave of it is left for the search."""
+        spending = self._committed + used
+        spent, per_row = cap.spent(spending), cap.per_row(spending)
+        spare = cap.value * (1 - self._spare)
+        held = {
+            "for the test split": cap.dearer(self._rows_kept(cap.roles)) * per_row,
+            "for speed (search.spare)": cap.value - (spare if cap.unit == "usd" else floor(spare)),
+            "for the incumbent's validation rows": self._shared * per_row,
+            "for other rounds": others * per_row,
+        }
+        parts = [f"{cap.amount(amount)} {what}" for what, amount in held.items() if amount]
+        words = [f"{cap.amount(spent)} spent"] if spent else []
+        return ", ".join([*words, *(["held back are " + ", ".join(parts)] if parts else [])])
+
+    def _message(self, rows: int, used: Spending, others: float = 0) -> str:
+        cap = self._tightest(used)
+        per_row = cap.per_row(self._committed + used)
+        left = max(0, self._left(used, others, 0))
+        why = self._sum(cap, used, others)
         return (
-            f"the next step needs {rows} rows, and budget.{cap.name} = {cap.value:g} has {left:g} left for the "
-            f"search{kept}; raise it and run the same command again"
+            f"the next step needs {_rows(cap, rows, per_row)}, and budget.{cap.name} = {cap.amount(cap.value)} has "
+            f"{cap.amount(left * per_row)} left for the search{f' ({why})' if why else ''}; raise it to at least "
+            f"{cap.amount(self._enough(cap, rows, used, others))} and run the same command again"
         )
 
     async def _until(self, true: Callable[[], bool]) -> None:
@@ -236,3 +287,8 @@ class Allowance:
     def _change(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _rows(cap: Cap, rows: int, per_row: float) -> str:
+    """So many rows, and what they take of a cap where that is another number."""
+    return f"{rows} rows" if per_row == 1 else f"{rows} rows ({cap.amount(rows * per_row)} of it)"
