@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from promptlearn.attempts import counts_itself
 from promptlearn.config import JudgeConfig
 from promptlearn.contract import learned_tokens
-from promptlearn.job import Job, JudgeSpec
+from promptlearn.job import Job, JudgeSpec, too_small
+from promptlearn.optimizer.dspy_search import CANDIDATES, GEPA_MINIBATCH
 from promptlearn.proposing import ALWAYS_ASK
 from promptlearn.records import Example, Json, Role
 from promptlearn.tokens import estimate_tokens
@@ -18,8 +19,8 @@ from promptlearn.tokens import estimate_tokens
 FEEDBACK_SHARE = 2
 """A judge reads the question, the answer and its own instructions: about twice the task's input."""
 OWN = "promptlearn"
-GEPA_MINIBATCH, MIPRO_INSTRUCTIONS, MIPRO_SUMMARY = 3, 6, 12
-"""Rows that GEPA reflects on; instructions that MIPROv2 is asked for here, and calls that its summary may take."""
+MIPRO_SUMMARY = 12
+"""Calls that MIPROv2's summary of the data may take."""
 EVIDENCE_TOKENS = 3000
 """Of what a command did and left behind, a judge sees about so much."""
 
@@ -82,7 +83,8 @@ def estimate(job: Job, learns: bool = True) -> Estimate:
     judges = tuple(_judge_name(spec) for spec in job.judges)
     own = tuple(one if isinstance(one, str) else one.name for one in job.proposer_names())
     proposers = () if not learns else own if job.search.optimizer == OWN else (job.search.optimizer,)
-    return Estimate(rows, estimate_roles(job, learns), judges, proposers, job.warnings)
+    warnings = (*job.warnings, *(too_small(job) if learns else ()))
+    return Estimate(rows, estimate_roles(job, learns), judges, proposers, warnings)
 
 
 def estimate_roles(job: Job, learns: bool = True) -> dict[Role, RoleEstimate]:
@@ -116,7 +118,7 @@ def _meta_calls(job: Job, task: Range) -> Range:
     if job.search.optimizer == "dspy:gepa":
         return Range(1, task.high // (2 * GEPA_MINIBATCH) + 1)
     if job.search.optimizer == "dspy:miprov2":
-        instructions = MIPRO_INSTRUCTIONS * max(1, len(job.prompt.parts))
+        instructions = CANDIDATES * max(1, len(job.prompt.parts))
         return Range(instructions, 2 * instructions + MIPRO_SUMMARY)
     proposals = job.search.rounds * job.search.drafts if job.asks_meta() else 0
     sure = any(proposer in ALWAYS_ASK for proposer in job.proposer_names())

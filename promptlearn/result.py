@@ -69,8 +69,13 @@ class Tally:
     proposed: int = 0
     rejected_by_contract: int = 0
     gated_out: int = 0
+    """Rejected before a race: no better than their parent on train rows, behind a better one there, or unread."""
     raced: int = 0
     accepted: int = 0
+    unread: int = 0
+    """Of those that were gated out: another optimizer did not read them on every validation row, and so not choose."""
+    pruned: int = 0
+    """Beside those proposed: prompts without one part each, by which pruning measured what the parts are worth."""
 
 
 @dataclass(frozen=True, slots=True)

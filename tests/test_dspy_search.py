@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,13 +16,14 @@ from synthetic import SEED, TAGS, rows, task_model
 from promptlearn import Budget, optimize
 from promptlearn.config import SearchConfig
 from promptlearn.dataset import load_dataset
-from promptlearn.errors import ConfigError
+from promptlearn.errors import ConfigError, SystemicError
 from promptlearn.estimate import estimate
 from promptlearn.job import Job, JudgeSpec
 from promptlearn.judging import ExactMatch
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.optimizer.dspy_search import Desk, demonstration, question_of
 from promptlearn.records import Example, Message, Prompt
+from promptlearn.report import load_run
 from promptlearn.result import RunResult
 from promptlearn.store import open_store
 
@@ -179,3 +181,71 @@ def test_the_estimate_knows_the_optimizer(tmp_path: Path, optimizer: Any) -> Non
     assert found.roles["task"].calls.low == 2 * len(dataset.test) + len(dataset.validation)
     meta = found.roles["meta"].calls
     assert 0 < meta.low < meta.high < CALLS
+
+
+def mumbling(messages: Sequence[Message]) -> str:
+    """Reads the data, then proposes nothing that can be read."""
+    said = "\n".join(message.content for message in messages)
+    return "Hm." if "proposed_instruction" in said else writer(messages)
+
+
+def test_what_an_optimizer_stumbles_over_ends_its_search_and_keeps_what_it_measured(tmp_path: Path) -> None:
+    """Invariant 4: the run ends as other runs do, with one line about what happened."""
+    pytest.importorskip("optuna")
+    result = learn(tmp_path, "dspy:miprov2", mumbling)
+    assert (result.stop_reason, result.decision) == ("optimizer_failed", "not_proven")
+    [warning] = [text for text in result.warnings if "broke off" in text]
+    assert "AdapterParseError" in warning
+    assert "\n" not in warning
+    assert len(warning) < 400
+    assert result.baseline.n > 0
+    with open_store(tmp_path / "store.db") as store:
+        assert any(event.kind == "optimizer_failed" for event in load_run(store).events)
+
+
+def test_what_ends_a_run_is_not_taken_for_their_trouble(tmp_path: Path) -> None:
+    def refused(messages: Sequence[Message]) -> str:
+        raise SystemicError("auth", "no key")
+
+    for optimizer in ("dspy:gepa", "dspy:miprov2"):
+        with pytest.raises(SystemicError, match="no key"):
+            learn(tmp_path / optimizer[5:], optimizer, refused)
+
+
+@pytest.mark.parametrize("optimizer", ["dspy:gepa", "dspy:miprov2"])
+def test_they_say_nothing_and_others_may_speak(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], optimizer: str
+) -> None:
+    def task(messages: Sequence[Message]) -> str:
+        print("a word of the user's")
+        return "shipping"
+
+    before = sys.stdout, sys.stderr
+    optimize(
+        SEED, rows(60), inputs=["message"], expected="tag", task=task, meta=ScriptedModel(writer, identity="w"),
+        budget=Budget(task_calls=150), store=tmp_path / "store.db", optimizer=optimizer,
+    )  # fmt: skip
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    assert set(captured.out.split("\n")) == {"a word of the user's", ""}
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_mipro_makes_no_trial_without_rows_and_says_so_beforehand(tmp_path: Path) -> None:
+    """Finding demonstrations reads the whole train split for each set where right answers are rare."""
+    pytest.importorskip("optuna")
+    asked: list[str] = []
+
+    def write(messages: Sequence[Message]) -> str:
+        asked.append(messages[-1].content)
+        return writer(messages)
+
+    result = learn(tmp_path, "dspy:miprov2", write, calls=100)
+    assert result.stop_reason == "budget"
+    assert asked == []  # nothing is asked for that could not be tried
+    [warning] = [text for text in result.warnings if "finding demonstrations takes" in text]
+    assert "can not get that far; raise it to at least" in warning
+    assert result.candidates.unread == result.candidates.gated_out
+    with open_store(tmp_path / "store.db") as store:
+        read = {row.rollout.prompt for row in store.reader.rollouts(result.run_id)}
+        assert {row.candidate.digest for row in store.reader.candidates(result.run_id)} <= read

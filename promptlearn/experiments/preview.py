@@ -12,6 +12,7 @@ from promptlearn.estimate import Range, RoleEstimate, estimate_roles
 from promptlearn.experiments.matrix import caps
 from promptlearn.experiments.outcome import finished
 from promptlearn.experiments.plan import Batch, Entry
+from promptlearn.job import too_small
 from promptlearn.records import Json, Role
 
 
@@ -61,7 +62,7 @@ class Preview:
 class BatchPreview:
     experiments: tuple[Preview, ...]
     warnings: tuple[str, ...]
-    """Of every table once."""
+    """Of every table once, and of every experiment whose budget is too small."""
 
     @classmethod
     def of(cls, batch: Batch) -> BatchPreview:
@@ -70,8 +71,11 @@ class BatchPreview:
             for entry in batch.entries
         )
         tables = {id(entry.job.dataset): entry for entry in batch.entries}
-        warnings = dict.fromkeys(warning for entry in tables.values() for warning in entry.job.warnings)
-        return cls(previews, tuple(warnings))
+        warnings = [warning for entry in tables.values() for warning in entry.job.warnings]
+        warnings += [
+            f"{entry.name}: {warning}" for entry in batch.entries if entry.learns for warning in too_small(entry.job)
+        ]
+        return cls(previews, tuple(dict.fromkeys(warnings)))
 
     @property
     def calls(self) -> Range:

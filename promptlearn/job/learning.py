@@ -17,6 +17,7 @@ from promptlearn.job.bench import Bench, open_bench
 from promptlearn.job.checks import check_job, needs_of_dspy
 from promptlearn.job.parts import Job
 from promptlearn.job.record import beat, labels_of, note_end, versions
+from promptlearn.job.room import allowance_of, too_small
 from promptlearn.ledger import Charge
 from promptlearn.optimizer import Optimizer, Search
 from promptlearn.optimizer.allowance import Allowance
@@ -90,7 +91,7 @@ def _described(job: Job) -> Json:
 
 async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float) -> RunResult:
     job, ledger, log = bench.job, bench.ledger, bench.log
-    warnings = job.warnings
+    warnings = (*job.warnings, *too_small(job))
     for split in SPLITS:
         await job.store.add_examples(run, job.dataset.split(split), split)
     counts = {split: len(job.dataset.split(split)) for split in SPLITS}
@@ -100,7 +101,7 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     ledger.hold("task", Charge(reads))
     again = job.judged_again()
     ledger.hold("judge", Charge((reads + again) * job.llm_judges()))
-    allowance = Allowance(job.budget, job.llm_judges(), reads, job.search.spare, again)
+    allowance = allowance_of(job)
     bench.steering.on_raise(allowance.widen)
     search, standings = await _look(bench, allowance)
     warnings += tuple(search.warnings)

@@ -77,9 +77,10 @@ def _for_dspy(job: Job) -> str:
     if calls >= most + both:
         return ""
     takes = f"{least} to {most}" if least < most else f"{most}"
+    so = "can" if calls < least + both else "may"
     surely = f" ({test + both + most} holds them in any case)" if least < most else ""
     return (
         f"budget.task_calls = {job.budget.task_calls} has {calls} for {name} ({test} held back are for the test "
         f"split); {what} takes {takes}, and reading the seed and one other prompt on all validation rows {both}, so it "
-        f"{'can' if calls < least + both else 'may'} not get that far; raise it to at least {test + both + least}{surely}"
+        f"{so} not get that far; raise it to at least {test + both + least}{surely}"
     )

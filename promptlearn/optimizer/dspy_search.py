@@ -8,17 +8,16 @@ the first of equals. The test split then proves it, or it is not shipped, as wit
 
 They know less than a run does. A row that could not be judged counts as 0 for them (in no mean of ours), their
 candidates are checked against the contract and score 0 without being run where they break it (invariant 6), and a
-budget that ends in the middle of a step ends the search there. Copies of train rows are not held against a candidate:
-nothing in their searches could mend one, and a comparison would measure our rule instead of them. The run warns of
-those that the prompt which it ends with contains.
+budget that ends in the middle of a step ends the search there. So does what they stumble over themselves, such as a
+reply that they can not read: what they have measured by then is paid for, and counts. Copies of train rows are not held
+against a candidate: nothing in their searches could mend one, and a comparison would measure our rule instead of them.
+The run warns of those that the prompt which it ends with contains.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import importlib
-import logging
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,10 @@ from typing import Any, TypeVar
 from promptlearn.config import SearchConfig
 from promptlearn.contract import violations
 from promptlearn.dataset import Dataset
-from promptlearn.errors import BudgetSpent, ConfigError, ModelError, PromptlearnError, SystemicError
+from promptlearn.errors import BudgetSpent, ConfigError, ModelError, SystemicError
 from promptlearn.evaluation import Evaluator, Row, Want
 from promptlearn.models.base import Model
+from promptlearn.optimizer.hush import hushed
 from promptlearn.optimizer.state import Search
 from promptlearn.programs.dspy_lm import lm_of, load_dspy
 from promptlearn.records import Candidate, Decision, Demonstration, Example, Json, Message, Prompt, Split, as_text
@@ -39,12 +39,29 @@ from promptlearn.selection.credit import Credit
 from promptlearn.train_text import TrainText
 
 T = TypeVar("T")
+ENDS = {"dspy:gepa": "budget", "dspy:miprov2": "trials"}
+"""What ends them where nothing goes wrong: GEPA has spent its calls as it counts them, MIPROv2 made all its trials."""
+LONGEST = 200
+"""Characters of an error of theirs."""
 WHOLE = "prompt"
 """What a prompt's text is called where it has no sections."""
 MINIBATCH, FULL_EVERY = 25, 4
 """MIPROv2: validation rows of one trial, and trials between two that read all of them."""
 CANDIDATES, DEMONSTRATIONS = 6, 4
 """MIPROv2: instructions and sets of demonstrations, and demonstrations in a set, as `auto="light"` has them."""
+GEPA_MINIBATCH = 3
+"""Rows that GEPA reflects on."""
+
+
+def bootstrapping(train: int) -> tuple[int, int]:
+    """Rows that MIPROv2 reads at least and at most to find demonstrations: all but two of its sets are filled from
+    right answers, the first one to the brim, and where they are rare, the whole train split is read for each.
+    """
+    return min(train, DEMONSTRATIONS + CANDIDATES - 3), train * (CANDIDATES - 2)
+
+
+class Over(BaseException):
+    """Ends another optimizer at once. No `Exception`, because those they swallow, and go on without rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +93,8 @@ class Desk:
     scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
     """Digests of prompts that break the contract, and how."""
-    error: PromptlearnError | None = None
-    """What ends the run; nothing is begun after it."""
+    error: Exception | None = None
+    """What ends the search, or the run; nothing is begun after it."""
 
     def wait(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in the run's event loop, from a thread."""
@@ -86,9 +103,14 @@ class Desk:
             raise self.error
         try:
             return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-        except PromptlearnError as error:
+        except Exception as error:
             self.error = self.error or error
             raise
+
+    def go_on(self) -> None:
+        """Raise `Over` where nothing can be begun any more. Call it where no row of theirs is under way."""
+        if self.error is not None:
+            raise Over
 
     def rows(self, prompt: Prompt, examples: Sequence[Example], split: Split) -> list[Row] | None:
         """The prompt on these examples; None where it breaks the contract, and so is not run."""
@@ -147,17 +169,24 @@ async def learn_with(name: str, task: Task) -> Search:
     await task.log.candidate(baseline)
     desk = Desk(task, asyncio.get_running_loop())
     run = {"dspy:gepa": _gepa, "dspy:miprov2": _miprov2}[name]
+    broke: Exception | None = None
+    await asyncio.to_thread(load_dspy)  # which sets up its own logging
     try:
         await asyncio.to_thread(_quietly, run, desk)
-        search.stop_reason = "rounds"
+    except Over:
+        pass
+    except ConfigError:
+        raise
     except Exception as error:  # theirs too: they may wrap what ended the search, or fail over it
-        if not isinstance(desk.error or error, BudgetSpent):
-            raise (desk.error or error) from None
+        broke = error
     if isinstance(desk.error, BudgetSpent):
-        search.stop_reason = "budget"
         await task.log.event("budget", message=str(desk.error))
     elif desk.error is not None:
-        raise desk.error
+        raise desk.error from None
+    elif broke is not None:
+        search.warnings.append(f"{name} broke off, and what it had measured by then counts: {_in_a_line(broke)}")
+        await task.log.event("optimizer_failed", message=search.warnings[-1])
+    search.stop_reason = "budget" if desk.error else "optimizer_failed" if broke else ENDS[name]
     await _take_over(name, desk, search)
     return search
 
@@ -166,8 +195,9 @@ async def _take_over(name: str, desk: Desk, search: Search) -> None:
     """Write down what the optimizer tried, and put its best into the incumbent's place."""
     seed, best = desk.task.seed, desk.best()
     search.scores = {split: dict(found) for split, found in desk.scores.items()}
+    read = {digest for found in desk.scores.values() for digest in found}
     for prompt in desk.prompts.values():
-        if prompt.digest == seed.digest:
+        if prompt.digest == seed.digest or not (desk.broken[prompt.digest] or prompt.digest in read):
             continue
         candidate = Candidate(prompt, (seed.digest,), name, "")
         search.pool[candidate.digest] = candidate
@@ -178,6 +208,7 @@ async def _take_over(name: str, desk: Desk, search: Search) -> None:
         search.tally.rejected_by_contract += decision.stage == "contract"
         search.tally.raced += decision.stage == "race"
         search.tally.gated_out += decision.stage == "gate"
+        search.tally.unread += decision.stage == "gate"
         await desk.task.log.decision(decision)
         if decision.outcome == "accepted":
             search.incumbent = candidate
@@ -217,16 +248,15 @@ def _decision(name: str, desk: Desk, candidate: Candidate, best: tuple[Prompt, f
 
 
 def _quietly(run: Any, desk: Desk) -> None:
-    """They print to stdout, where results stand, and DSPy logs every row that a spent budget refuses."""
-    load_dspy()  # which sets up its own logging
-    logger = logging.getLogger("dspy")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(sys.stderr):
-            run(desk)
-    finally:
-        logger.setLevel(level)
+    """They print to stdout, where results stand, draw bars, and DSPy logs every row that a spent budget refuses."""
+    with hushed("dspy"):
+        run(desk)
+
+
+def _in_a_line(error: Exception) -> str:
+    """An error of theirs; they may add whole replies to what went wrong."""
+    line = " ".join(str(error).split())
+    return f"{type(error).__name__}: {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}"
 
 
 def words(row: Row) -> str:
@@ -342,10 +372,12 @@ class _Listening:
         self.sampling, self.price = self._inner.sampling, self._inner.price
 
     async def complete(self, *asked: Any, **how: Any) -> Any:
+        if self._desk.error is not None:
+            raise self._desk.error
         try:
             return await self._inner.complete(*asked, **how)
-        except PromptlearnError as error:
-            if isinstance(error, BudgetSpent):
+        except Exception as error:
+            if isinstance(error, SystemicError) or not isinstance(error, ModelError):
                 self._desk.error = self._desk.error or error
             raise
 
@@ -364,6 +396,10 @@ def _student(dspy: Any, desk: Desk) -> Any:
     class Student(dspy.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             self.steps = [dspy.Predict(dspy.Signature(f"{inputs} -> answer", texts[name])) for name in names]
+
+        def deepcopy(self) -> Any:
+            desk.go_on()  # with which every trial begins
+            return super().deepcopy()
 
         def forward(self, **given: Any) -> Any:
             example = examples[question_of(given)]
