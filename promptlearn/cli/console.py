@@ -92,6 +92,11 @@ def count(amount: int) -> str:
     return f"{amount / 1000:.0f}k" if amount < 999_500 else f"{amount / 1e6:.1f}M"
 
 
+def counted(number: int, thing: str) -> str:
+    """1 row, 2 rows."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def span(low: str, high: str) -> str:
     return low if low == high else f"{low} – {high}"
 

@@ -6,14 +6,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promptlearn.cli.console import as_score, count, money, note, print_json, say, span, table
+from promptlearn.cli.console import as_score, count, counted, money, note, print_json, say, span, table
 from promptlearn.cli.options import to_find
 
 if TYPE_CHECKING:
     from promptlearn.estimate import Estimate
     from promptlearn.job import Evaluation, Job
     from promptlearn.records import Usage
-    from promptlearn.result import Measure, RunResult
+    from promptlearn.result import Measure, RunResult, Tally
     from promptlearn.store import Store
 
 DIFF_LINES = 60
@@ -73,13 +73,20 @@ def _scores(result: RunResult) -> None:
     for one in result.objectives:
         if one.delta is not None and one.name != "quality":
             say(f"{one.name} {one.baseline:.4g} → {one.challenger:.4g}: {one.verdict}")
-    tally = result.candidates
-    say(
-        f"{tally.proposed} candidates: {tally.rejected_by_contract} broke the contract, "
-        f"{tally.gated_out} no better than their parent, {tally.raced} raced, "
-        f"{tally.accepted} accepted; stopped: {result.stop_reason}; "
-        f"{result.wall_s:.0f} s"
-    )
+    say(f"{_fates(result.candidates)}; stopped: {result.stop_reason}; {result.wall_s:.0f} s")
+
+
+def _fates(tally: Tally) -> str:
+    """What became of the candidates."""
+    gated = tally.gated_out - tally.unread
+    fates = [f"{tally.rejected_by_contract} broke the contract"]
+    if gated or not tally.unread:
+        fates.append(f"{gated} ended at the gate (no better than their parent, or behind a better one)")
+    if tally.unread:
+        fates.append(f"{tally.unread} not read on every validation row")
+    fates += [f"{tally.raced} raced", f"{tally.accepted} accepted"]
+    pruned = f"; {counted(tally.pruned, 'prompt')} without a part each in pruning" if tally.pruned else ""
+    return f"{counted(tally.proposed, 'candidate')}: {', '.join(fates)}{pruned}"
 
 
 def _row(name: str, digest: str, measure: Measure) -> list[str]:

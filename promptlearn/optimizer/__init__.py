@@ -345,5 +345,6 @@ class Optimizer:
             await self._log.event("budget", message=pruner.shortfall)
         self._allowance.close(number, self.search.spending(outcome))
         self.search.read(outcome)
+        self.search.tally.pruned = pruner.measured
         self.search.incumbent = pruner.candidate
         self.search.pool[pruner.candidate.digest] = pruner.candidate

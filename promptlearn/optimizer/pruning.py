@@ -65,7 +65,7 @@ class Pruner:
         self._spent = False
         self._why = ""
         """What keeps parts from being measured."""
-        self._measured = self._unsettled = self._unmeasured = 0
+        self.measured = self._unsettled = self._unmeasured = 0
         """Parts: measured at all, of these not to the end, and not at all."""
 
     async def prune(self) -> None:
@@ -86,7 +86,7 @@ class Pruner:
         """What could not be measured, and why, in one line; empty where everything was."""
         if not self._why or not self._unsettled + self._unmeasured:
             return ""
-        parts = self._measured + self._unmeasured
+        parts = self.measured + self._unmeasured
         if not self._unmeasured:
             return f"{self._unsettled} of {parts} parts were not measured to the end: {self._why}"
         further = f", and {self._unsettled} not to the end" if self._unsettled else ""
@@ -155,7 +155,7 @@ class Pruner:
 
     async def _settle(self, one: Measured) -> None:
         current, drop, test = self.candidate, one.drop, one.test
-        self._measured += 1
+        self.measured += 1
         self._unsettled += not one.settled
         effect = Effect(test.difference, test.ci95, test.n)
         lost = await self._lost(drop) if one.idle else ""

@@ -392,3 +392,31 @@ def test_models_list(cli: Cli, tmp_path: Path) -> None:
 
 def test_version(cli: Cli, tmp_path: Path) -> None:
     assert cli("--version").out.startswith("promptlearn 0.")
+
+
+@pytest.mark.parametrize("cap", [130, 174, 1000])
+def test_a_budget_without_room_for_a_round_is_named_before_anything_is_paid_for(cli: Cli, shop: Path, cap: int) -> None:
+    """Test and validation rows, a minibatch, its gate and the first block of a race."""
+    done = cli("check", "--json", "--set", f"budget.task_calls={cap}")
+    rows = done.document["rows"]
+    least = (2 * rows["test"] + rows["validation"] + 8 + 4 * 8 + 2 * 8) / 0.9
+    warned = [text for text in done.document["warnings"] if "holds no round" in text]
+    assert bool(warned) == (cap < least)
+    if warned:
+        enough = int(warned[0].partition("budget.task_calls to at least ")[2].partition(",")[0])
+        again = cli("check", "--json", "--set", f"budget.task_calls={enough}")
+        assert enough >= least
+        assert not any("holds no round" in text for text in again.document["warnings"])
+        assert warned[0] in cli("run", "--dry-run", "--json", "--set", f"budget.task_calls={cap}").document["warnings"]
+
+
+def test_a_run_without_room_for_a_round_says_so_at_its_beginning(cli: Cli, shop: Path) -> None:
+    done = cli("run", "--set", "budget.task_calls=110")
+    assert "holds no round of the search" in done.err.partition("reading the test split")[0]
+
+
+def test_the_summary_says_truly_where_candidates_ended(cli: Cli, shop: Path) -> None:
+    out = cli("run", "-q").out
+    assert "ended at the gate (no better than their parent, or behind a better one)" in out
+    result = cli("show", "--json").document["result"]["candidates"]
+    assert f"{result['pruned']} prompts without a part each in pruning" in out
