@@ -6,7 +6,7 @@ Knows no decision's reasons; it numbers what it is given, so that a resumed run 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from promptlearn.evaluation import Row
 from promptlearn.records import Candidate, Decision, Json, Split
@@ -33,15 +33,18 @@ class RunLog:
         self.store = store
         self.run = run
         self._observer = observer
-        self._candidates: dict[str, int] = {}
+        self._candidates: dict[str, Candidate] = {}
+        """By digest, as each was first told of; their places are their numbers."""
         self._decisions = 0
 
     async def row(self, row: Row, split: Split) -> None:
         await self.store.add_row(self.run, row.rollout, row.verdicts, split, row.score)
 
     async def candidate(self, candidate: Candidate) -> None:
-        number = self._candidates.setdefault(candidate.digest, len(self._candidates))
-        await self.store.add_candidate(self.run, candidate, number)
+        """Keep a candidate. A later one of the same prompt brings what was measured since; the first says whence."""
+        first = self._candidates.setdefault(candidate.digest, candidate)
+        number = list(self._candidates).index(candidate.digest)
+        await self.store.add_candidate(self.run, replace(first, prompt=candidate.prompt), number)
 
     async def decision(self, decision: Decision) -> None:
         await self.store.add_decision(self.run, self._decisions, decision)

@@ -16,7 +16,7 @@ from promptlearn.errors import ConfigError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing.base import Brief
 from promptlearn.records import Draft, Message, Prompt, Rule
-from promptlearn.report import load_run, overview
+from promptlearn.report import family, load_run, overview
 from promptlearn.report.earnings import earnings
 from promptlearn.runlog import Event
 from promptlearn.store import open_store
@@ -317,3 +317,29 @@ async def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
         store=tmp_path / "async.db",
     )
     assert result.decision == "improved"
+
+
+class Teacher:
+    """Knows everything in one rule."""
+
+    name = "teacher"
+
+    async def propose(self, brief: Brief, count: int) -> list[Draft]:
+        rule = Rule(", ".join(f"{topic} is {tag}" for topic, tag in synthetic.TAGS.items()), ("x",))
+        return [Draft(replace(brief.parent, rules=(rule,)), "all of it")]
+
+    async def repair(self, brief: Brief, draft: Draft, violations: Sequence[str]) -> Draft | None:
+        return None
+
+
+def test_the_baseline_stays_the_baseline_where_pruning_comes_back_to_it(tmp_path: Path) -> None:
+    result = learn(tmp_path, proposers=[Teacher()], rounds=1, drafts=1)
+    assert result.decision == "improved"
+    with open_store(tmp_path / "store.db") as store:
+        report, found = load_run(store), family(store)
+    [pruned] = [one for one in report.candidates[0].decisions if one.stage == "prune"]
+    assert (pruned.candidate, pruned.outcome) == (result.baseline_digest, "rejected")
+    assert (report.candidates[0].proposer, report.candidates[0].parents) == ("baseline", ())
+    assert report.candidates[0].outcome is None
+    assert (found.nodes[0].generation, found.nodes[0].outcome) == (0, "")
+    assert result.candidates.pruned == 1

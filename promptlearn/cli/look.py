@@ -320,7 +320,7 @@ def _show_run(report: RunReport, as_json: bool) -> None:
         say(alarm)
     numbers = {one.digest: str(one.number) for one in report.candidates}
     judges = list(dict.fromkeys(row.judge for one in report.candidates for row in one.scores))
-    rows = [_candidate(one, numbers, judges) for one in report.candidates]
+    rows = [_candidate(one, numbers, judges, _sizes(report)) for one in report.candidates]
     table(["#", "prompt", "from", "train", "val.", "test", "outcome"], rows, right=(0, 3, 4, 5), whole=(1,))
     if len(judges) > 1:
         say(f"scores: {' / '.join(judges)}")
@@ -378,21 +378,37 @@ def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
     table(["examples", "score lost", "failure mode", "kind", "mended by the best", "for example"], rows, right=(0, 1))
 
 
-def _candidate(one: CandidateReport, numbers: Mapping[str, str], judges: Sequence[str]) -> list[str]:
-    from promptlearn.cli.console import as_score
+def _sizes(report: RunReport) -> dict[str, int]:
+    """Rows of each split, as the run said at its beginning."""
+    started = next((event.body for event in report.events if event.kind == "started"), {})
+    return dict(started.get("rows", {}))
 
-    means = {(row.split, row.judge): as_score(row.mean) for row in one.scores}
-    known = {row.split for row in one.scores}
-    scores = {split: [means.get((split, judge), "–") for judge in judges] for split in known}
+
+def _candidate(
+    one: CandidateReport, numbers: Mapping[str, str], judges: Sequence[str], sizes: Mapping[str, int]
+) -> list[str]:
+    scores = {split: _means(one, split, judges, sizes) for split in ("train", "validation", "test")}
     parents = ", ".join(f"#{numbers.get(parent, parent[:8])}" for parent in one.parents)
-    last = one.decisions[-1] if one.decisions else None
+    last = one.fate
     return [
         str(one.number),
         one.digest[:8],
         f"{one.proposer} of {parents}" if parents else one.proposer,
-        *("/".join(scores.get(split, ["–"])) for split in ("train", "validation", "test")),
+        *scores.values(),
         f"{last.outcome}: {last.reason}" if last else "",
     ]
+
+
+def _means(one: CandidateReport, split: str, judges: Sequence[str], sizes: Mapping[str, int]) -> str:
+    """Each judge's mean over a split; with the number of rows that it is over, where those are not all."""
+    from promptlearn.cli.console import as_score
+
+    known = {row.judge: row for row in one.scores if row.split == split}
+    if not known:
+        return "–"
+    means = "/".join(as_score(known[judge].mean) if judge in known else "–" for judge in judges)
+    n = max(row.n for row in known.values())
+    return f"{means} (n={n})" if n < sizes.get(split, 0) else means
 
 
 def _document(report: RunReport) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from promptlearn.records import Decision
 from promptlearn.report.bands import Band, band
 from promptlearn.report.names import baseline_of, best_of, find_run
+from promptlearn.report.run import fate
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -21,7 +23,7 @@ class Node:
     proposer: str
     rationale: str
     stage: str
-    """Of the last decision about it; empty where none was taken. So is `outcome`."""
+    """Of the decision that counts; empty where none was taken. So is `outcome`."""
     outcome: str
     reason: str
     rules: int
@@ -55,7 +57,9 @@ def family(store: Store, which: str = "latest") -> Family:
     row = find_run(store, which)
     rows = store.reader.candidates(row.id)
     decisions = store.reader.decisions(row.id)
-    last = {decision.candidate: decision for decision in decisions}
+    taken_of: dict[str, list[Decision]] = {}
+    for decision in decisions:
+        taken_of.setdefault(decision.candidate, []).append(decision)
     numbers = {one.candidate.digest: one.number for one in rows}
     baseline = baseline_of(row, {number: digest for digest, number in numbers.items()})
     best = best_of(row, decisions, baseline)
@@ -67,7 +71,7 @@ def family(store: Store, which: str = "latest") -> Family:
         parents = [parent for parent in candidate.parents if parent in numbers and parent != digest]
         generations[digest] = 1 + max((generations.get(parent, 0) for parent in parents), default=-1)
         edges += [Edge(numbers[parent], one.number) for parent in parents]
-        taken = last.get(digest)
+        taken = fate(candidate.proposer, taken_of.get(digest, ()))
         nodes.append(
             Node(
                 number=one.number,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
@@ -38,8 +38,13 @@ class CandidateReport:
 
     @property
     def outcome(self) -> str | None:
-        """Of the last decision; None where none was taken."""
-        return self.decisions[-1].outcome if self.decisions else None
+        """Of the decision that counts; None where none was taken."""
+        return self.fate.outcome if self.fate else None
+
+    @property
+    def fate(self) -> Decision | None:
+        """The decision that counts."""
+        return fate(self.proposer, self.decisions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +100,14 @@ def load_run(store: Store, which: str = "latest") -> RunReport:
         test_reads=len(store.reader.test_reads(row.id)),
         events=tuple(store.reader.events(row.id)),
     )
+
+
+def fate(proposer: str, decisions: Sequence[Decision]) -> Decision | None:
+    """The last decision about a prompt; None where none was taken. That leaving out a part of another prompt led back
+    to it, and was not worth it, says nothing about a prompt that was there before.
+    """
+    own = [one for one in decisions if one.stage != "prune" or one.outcome == "accepted" or proposer == "prune"]
+    return own[-1] if own else None
 
 
 def lineage(report: RunReport, version: str | int = "best") -> tuple[CandidateReport, ...]:

@@ -420,3 +420,15 @@ def test_the_summary_says_truly_where_candidates_ended(cli: Cli, shop: Path) -> 
     assert "ended at the gate (no better than their parent, or behind a better one)" in out
     result = cli("show", "--json").document["result"]["candidates"]
     assert f"{result['pruned']} prompts without a part each in pruning" in out
+
+
+def test_a_mean_over_some_of_the_rows_says_over_how_many(cli: Cli, shop: Path) -> None:
+    run = cli("run", "--json", "-q").document["run_id"]
+    report = cli("show", run, "--json").document
+    means = {(row["split"], row["mean"], row["n"]) for one in report["candidates"] for row in one["scores"]}
+    sizes = cli("check", "--json").document["rows"]
+    shown = cli("show", run).out
+    partial = {f"{mean:.3f} (n={n})" for split, mean, n in means if n < sizes[split]}
+    assert partial
+    assert all(words in shown for words in partial)
+    assert f"(n={sizes['test']})" not in shown
