@@ -343,3 +343,13 @@ def test_the_baseline_stays_the_baseline_where_pruning_comes_back_to_it(tmp_path
     assert report.candidates[0].outcome is None
     assert (found.nodes[0].generation, found.nodes[0].outcome) == (0, "")
     assert result.candidates.pruned == 1
+
+
+def test_an_improvement_on_test_rows_that_were_read_before_is_warned_of(tmp_path: Path) -> None:
+    """Invariants 5 and 7."""
+    first = learn(tmp_path, budget=Budget(task_calls=150))
+    again = learn(tmp_path)
+    assert (first.decision, first.test_reads) == ("not_proven", 1)
+    assert (again.run_id, again.decision, again.test_reads) == (first.run_id, "improved", 2)
+    assert not any("same test rows" in text for text in first.warnings)
+    assert any("rests on reading number 2 of the same test rows" in text for text in again.warnings)

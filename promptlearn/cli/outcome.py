@@ -37,7 +37,7 @@ def print_result(result: RunResult, job: Job, as_json: bool) -> None:
         note(f"warning: {warning}", style="yellow")
     for alarm in result.alarms:
         note(f"alarm ({alarm.kind}): {alarm.message}", style="red")
-    if result.test_reads > 1:
+    if result.test_reads > 1 and result.decision != "improved":  # else a warning has said more
         note(f"warning: this run has read the test split {result.test_reads} times", style="yellow")
     kept = "learned prompt" if result.decision == "improved" else "prompt to keep (the baseline)"
     say(f"{kept}: {result.best_path}")

@@ -121,6 +121,8 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     if noise is not None:
         await log.event("noise", **noise)
         warnings += (noise["message"],) if noise["refused"] else ()
+    if times > 1 and proof.conclusion == "improved":
+        warnings += (_read_again(times),)
     usage = {role: ledger.usage(role) for role in ROLES}
     alarms = find_alarms(bench.panel, proof.before, proof.after)
     result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
@@ -128,6 +130,14 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     if result.decision == "improved" and job.scope:
         await job.store.guards.keep(adopted(standings, result.prompt, job.scope, run))
     return result
+
+
+def _read_again(times: int) -> str:
+    """What to think of a proof on rows that this run has looked at before."""
+    return (
+        f"`improved` rests on reading number {times} of the same test rows: each reading is another chance to look "
+        "better by luck, and p is not corrected for it; prove it on fresh rows before you rely on it"
+    )
 
 
 async def _look(bench: Bench, allowance: Allowance) -> tuple[Search, Sequence[Standing]]:
