@@ -18,7 +18,7 @@ from promptlearn.redaction import redact
 from promptlearn.report import Overview, Part, Standing, Tradeoffs, diff, matrix, overview, parts, tradeoffs
 from promptlearn.report.run import load_run
 from promptlearn.report.tradeoffs import as_document as tradeoffs_document
-from promptlearn.report.tradeoffs import as_figure, headings, lead_of, test_lines
+from promptlearn.report.tradeoffs import as_figure, headings, lead_of, left_out, test_lines
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -203,15 +203,16 @@ def _html_parts(found: Sequence[Part]) -> str:
     return "<table><tr><th>kind</th><th>text</th><th>from</th><th>worth</th></tr>" + "".join(rows) + "</table>"
 
 
-def _standing(one: Standing) -> list[str]:
+def _standing(one: Standing, rows: int) -> list[str]:
     """One prompt of the table of trade-offs, cell by cell."""
     who = one.proposer if one.role in ("", one.proposer) else f"{one.proposer} ({one.role})"
-    return ["front" if one.on_front else "", f"{one.number}: {who}", *map(as_figure, one.figures)]
+    figures = [as_figure(figure, rows) for figure in one.figures]
+    return ["front" if one.on_front else "", f"{one.number}: {who}", *figures]
 
 
 def _told(found: Tradeoffs) -> str:
     """What the table of trade-offs shows, and what not."""
-    left = f"; {found.incomplete} prompts ran on fewer, and are left out" if found.incomplete else ""
+    left = f"; {words}" if (words := left_out(found)) else ""
     front = "Front: no other prompt is as good by all of them and better by one."
     return f"Means over {found.rows} validation rows, with 95 % intervals{left}. {front}"
 
@@ -224,7 +225,8 @@ def _html_tradeoffs(found: Tradeoffs) -> list[str]:
         return []
     heads = "".join(f"<th>{escape(name)}</th>" for name in ("", "prompt", *headings(found.objectives)))
     rows = "".join(
-        "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in _standing(one)) + "</tr>" for one in found.standings
+        "<tr>" + "".join(f"<td>{_html(cell)}</td>" for cell in _standing(one, found.rows)) + "</tr>"
+        for one in found.standings
     )
     chart = charts.tradeoffs(found)
     return [
@@ -240,7 +242,7 @@ def _md_tradeoffs(found: Tradeoffs) -> list[str]:
     if len(found.standings) < 2:
         return []
     heads = ["", "prompt", *(_md(name) for name in headings(found.objectives))]
-    rows = [f"| {' | '.join(_md(cell) for cell in _standing(one))} |" for one in found.standings]
+    rows = [f"| {' | '.join(_md(cell) for cell in _standing(one, found.rows))} |" for one in found.standings]
     table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
     tested = [f"* test: {_md(line)}" for line in test_lines(found)]
     return ["### Trade-offs", "", _told(found), "", *table, "", *tested, *([""] if tested else [])]

@@ -1,5 +1,6 @@
 """Runs with several objectives: what is chosen, what is proven, and what reports show of it."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from promptlearn.handout import as_document, as_html, as_markdown, handout
 from promptlearn.judging import Contains
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing.base import Brief
-from promptlearn.records import Draft, Message
+from promptlearn.records import Candidate, Draft, Failure, Message, Prompt, Rollout, Usage
 from promptlearn.report import load_run, tradeoffs
 from promptlearn.store import open_store
 
@@ -186,3 +187,38 @@ def test_show_pareto_prints_what_is_known_and_says_what_decided(tmp_path: Path) 
     document = json.loads(CliRunner().invoke(app, ["show", "--pareto", "--json", *store]).output)
     assert document["configured"] is False
     assert {one["role"] for one in document["standings"]} >= {"baseline", "best"}
+
+
+def test_nobody_is_on_the_front_by_failing_and_what_is_unknown_stands_last(tmp_path: Path) -> None:
+    """Invariant 4."""
+    dearest: dict[str, Any] = {"objectives": [{"name": "cost"}, {"name": "quality", "may_lose": 0.1}]}
+    names = ("steady", "failing", "unpriced")
+    prompts = {name: Prompt.of(name) for name in names}
+
+    async def seeded() -> str:
+        with open_store(tmp_path / "store.db") as store:
+            run = await store.start_run(dearest, "digest", {}, 0)
+            for number, name in enumerate(names):
+                await store.add_candidate(run, Candidate(prompts[name], (), "edit"), number)
+                for row in range(20):
+                    fails = name == "failing" and row >= 15
+                    cost = None if name == "unpriced" else 0.002
+                    rollout = Rollout(
+                        prompts[name].digest, f"e{row}", "x", usage=Usage(calls=1, cost_usd=cost),
+                        error=Failure("timeout", "late") if fails else None,
+                    )  # fmt: skip
+                    score = None if fails else 1.0 if name == "failing" else 0.9
+                    await store.add_row(run, rollout, (), "validation", score)
+            return run
+
+    run = asyncio.run(seeded())
+    with open_store(tmp_path / "store.db") as store:
+        found = tradeoffs(store, run)
+    shown = CliRunner().invoke(app, ["show", run, "--pareto", "--store", str(tmp_path / "store.db")]).output
+    by_digest = {one.digest: one for one in found.standings}
+    failing, steady = by_digest[prompts["failing"].digest], by_digest[prompts["steady"].digest]
+    assert (failing.figures[1].mean, failing.figures[1].n, failing.on_front) == (1.0, 15, False)
+    assert steady.on_front
+    assert [one.digest for one in found.standings if one.on_front][-1] == prompts["unpriced"].digest
+    assert "n=15)" in shown
+    assert "n=20" not in shown

@@ -6,7 +6,7 @@ test that the run made of them. Reads the answers of prompts that ran on every v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from promptlearn.store.rows import RunRow
 
 if TYPE_CHECKING:
     from promptlearn.config import ObjectiveConfig
+    from promptlearn.selection.objectives import Board
     from promptlearn.store import Store
 
 BY_DEFAULT = ("cost", "tokens", "latency", "length")
@@ -79,22 +80,19 @@ def tradeoffs(store: Store, which: str = "latest", split: Split = "validation") 
     rows = max(totals.values(), default=0)
     names = {one.candidate.digest: (one.number, one.candidate.proposer) for one in candidates}
     complete = [digest for digest in names if totals.get(digest) == rows]
-    boards = {digest: _figures(store, row.id, digest, split, objectives) for digest in complete if rows}
-    means = {
-        digest: {one.name: figure.mean for one, figure in zip(objectives, own, strict=True)}
-        for digest, own in boards.items()
-    }
-    front = pareto_front(means, objectives)
+    boards = {digest: _board(store, row.id, digest, split, objectives) for digest in complete if rows}
+    front = pareto_front(_means(boards, objectives), objectives)
     standings = [
         Standing(
-            *(names[digest][0], digest, names[digest][1], own),
+            *(names[digest][0], digest, names[digest][1]),
+            figures=tuple(_figure(one.name, [*board[one.name].values()]) for one in objectives),
             on_front=digest in front,
             role="best" if digest == best else "baseline" if digest == baseline else "",
         )
-        for digest, own in boards.items()
+        for digest, board in boards.items()
     ]
     lead = objectives[0]
-    standings.sort(key=lambda one: (not one.on_front, -lead.sign * (one.figures[0].mean or 0.0), one.number))
+    standings.sort(key=lambda one: (not one.on_front, *_by(lead, one.figures[0].mean), one.number))
     partial = sum(digest in totals for digest in names) - len(boards)
     test = value_at(row.result, "objectives") or []
     return Tradeoffs(row.id, objectives, configured, rows, tuple(standings), partial, test)
@@ -109,9 +107,35 @@ def _objectives(row: RunRow) -> tuple[tuple[ObjectiveConfig, ...], bool]:
     return tuple(ObjectiveConfig(name=name) for name in (QUALITY, *BY_DEFAULT)), False
 
 
-def _figures(
-    store: Store, run: str, digest: str, split: Split, objectives: Sequence[ObjectiveConfig]
-) -> tuple[Figure, ...]:
+def _by(lead: ObjectiveConfig, value: float | None) -> tuple[bool, float]:
+    """The best first, and what is not known last."""
+    return value is None, 0.0 if value is None else -lead.sign * value
+
+
+def _means(boards: Mapping[str, Board], objectives: Sequence[ObjectiveConfig]) -> dict[str, dict[str, float | None]]:
+    """Digest → name of an objective → mean. By quality a row that a prompt failed on counts as lost, unless none has a
+    score on it: nobody is on the front by failing where it is hard (as in `proof`).
+    """
+    from promptlearn.config import QUALITY
+    from promptlearn.selection.objectives import mean
+
+    judged = {
+        example for board in boards.values() for example, score in board.get(QUALITY, {}).items() if score is not None
+    }
+
+    def figures(board: Board, name: str) -> Sequence[float | None]:
+        own = board[name]
+        if name != QUALITY or all(score is None for score in own.values()):
+            return [*own.values()]
+        return [own.get(example) or 0.0 for example in judged]
+
+    return {
+        digest: {one.name: mean(one.name, figures(board, one.name)) for one in objectives}
+        for digest, board in boards.items()
+    }
+
+
+def _board(store: Store, run: str, digest: str, split: Split, objectives: Sequence[ObjectiveConfig]) -> Board:
     from promptlearn.config import QUALITY
     from promptlearn.selection.objectives import MEASURES, answer_of, board_of
 
@@ -122,11 +146,10 @@ def _figures(
     for verdict in said:
         verdicts.setdefault(verdict.rollout, []).append(verdict)
     rollouts = [one.rollout for one in store.reader.rollouts(run, digest, split)]
-    board = board_of(
+    return board_of(
         objectives,
         [(one.example, scores.get(one.example), answer_of(one), verdicts.get(one.id, ())) for one in rollouts],
     )
-    return tuple(_figure(one.name, [*board[one.name].values()]) for one in objectives)
 
 
 def _figure(name: str, values: Sequence[float | None]) -> Figure:
@@ -185,11 +208,21 @@ def as_value(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4g}"
 
 
-def as_figure(figure: Figure) -> str:
-    """A mean with its interval."""
-    if figure.mean is None or figure.ci95 is None:
+def as_figure(figure: Figure, rows: int) -> str:
+    """A mean with its interval, and with its number of rows where they are not all."""
+    if figure.mean is None:
         return as_value(figure.mean)
-    return f"{figure.mean:.4g} ({figure.ci95.low:.3g} – {figure.ci95.high:.3g})"
+    beside = [f"{figure.ci95.low:.3g} – {figure.ci95.high:.3g}"] if figure.ci95 else []
+    beside += [f"n={figure.n}"] if figure.n < rows else []
+    return f"{figure.mean:.4g} ({'; '.join(beside)})" if beside else as_value(figure.mean)
+
+
+def left_out(found: Tradeoffs) -> str:
+    """Whom the table leaves out, in words; empty where nobody is."""
+    if not found.incomplete:
+        return ""
+    who, verb = ("prompt", "is") if found.incomplete == 1 else ("prompts", "are")
+    return f"{found.incomplete} {who} ran on fewer rows, and {verb} left out"
 
 
 def test_lines(found: Tradeoffs) -> list[str]:
