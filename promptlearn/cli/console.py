@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 UNFOLDED = 10_000
 """Width of a table that goes into a file or a pipe: one line per row, so that grep and diff find it."""
+PROSE = 120
+"""Of one whose cells are prose: folded there too."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -57,9 +59,15 @@ def note(text: str, style: str | None = None) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = (), whole: Sequence[int] = (0,)
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int] = (),
+    whole: Sequence[int] = (0,),
+    width: int = UNFOLDED,
 ) -> None:
-    """A table on stdout; `right` are the numbers of right-aligned columns, `whole` those that are never folded."""
+    """A table on stdout; `right` are the numbers of right-aligned columns, `whole` those that are never folded, `width`
+    is for one that goes into a file or a pipe.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -73,7 +81,7 @@ def table(
         grid.add_row(*(Text(visible(cell)) for cell in row))
     console = stdout()
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(highlight=False, width=UNFOLDED)
+        console = Console(highlight=False, width=width)
     console.print(grid, soft_wrap=False)
 
 
@@ -95,6 +103,12 @@ def count(amount: int) -> str:
 def counted(number: int, thing: str) -> str:
     """1 row, 2 rows."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def short(text: str, width: int = 60) -> str:
+    """One line, cut where it is longer."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def span(low: str, high: str) -> str:

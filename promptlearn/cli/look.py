@@ -354,7 +354,7 @@ def _show_earnings(report: RunReport) -> None:
 
 
 def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
-    from promptlearn.cli.console import note, print_json, table
+    from promptlearn.cli.console import PROSE, note, print_json, short, table
     from promptlearn.report import failure_modes
 
     found = failure_modes(store, run, version)
@@ -371,16 +371,17 @@ def _show_failures(store: Store, run: str, version: str, as_json: bool) -> None:
             one.mode.title,
             "general" if one.mode.general else "one case",
             f"{one.fixed} of {one.rerun}",
-            _short(one.mode.evidence[0]) if one.mode.evidence else "",
+            short(one.mode.evidence[0]) if one.mode.evidence else "",
         ]
         for one in found.modes
     ]
-    table(["examples", "score lost", "failure mode", "kind", "mended by the best", "for example"], rows, right=(0, 1))
+    heads = ["examples", "score lost", "failure mode", "kind", "mended by the best", "for example"]
+    table(heads, rows, right=(0, 1), width=PROSE)
 
 
 def _sizes(report: RunReport) -> dict[str, int]:
     """Rows of each split, as the run said at its beginning."""
-    started = next((event.body for event in report.events if event.kind == "started"), {})
+    started: Any = next((event.body for event in report.events if event.kind == "started"), {})
     return dict(started.get("rows", {}))
 
 
@@ -433,7 +434,7 @@ def _show_prompt(store: Store, run: str, version: str, as_json: bool) -> None:
 
 
 def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
-    from promptlearn.cli.console import note, print_json, table
+    from promptlearn.cli.console import PROSE, note, print_json, table
     from promptlearn.report import locate, parts
 
     found = parts(store, run, version)
@@ -445,7 +446,7 @@ def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
         return
     known = {row.example.id: row.example for row in store.reader.examples(locate(store, run, version).run)}
     rows = [[_kind(part), part.text, _sources(part, known), _worth(part.effect)] for part in found]
-    table(["kind", "text", "from", "worth (95 % interval)"], rows)
+    table(["kind", "text", "from", "worth (95 % interval)"], rows, width=PROSE)
 
 
 def _part_document(part: Part) -> dict[str, Any]:
@@ -474,7 +475,7 @@ def _worth(effect: Effect | None) -> str:
 
 
 def _show_examples(store: Store, run: str, version: str, split: Split | None, as_json: bool) -> None:
-    from promptlearn.cli.console import note, print_json, table
+    from promptlearn.cli.console import note, print_json, short, table
     from promptlearn.records import as_text
     from promptlearn.report import examples
 
@@ -491,9 +492,9 @@ def _show_examples(store: Store, run: str, version: str, split: Split | None, as
             [
                 row.id[:8],
                 row.split,
-                _short(" / ".join(as_text(value) for value in row.inputs.values())),
-                _short(as_text(row.expected) if row.expected is not None else ""),
-                _short(row.output),
+                short(" / ".join(as_text(value) for value in row.inputs.values())),
+                short(as_text(row.expected) if row.expected is not None else ""),
+                short(row.output),
                 " ".join("–" if verdict.score is None else f"{verdict.score:g}" for verdict in row.verdicts),
                 _words(row),
             ]
@@ -506,8 +507,3 @@ def _words(row: ExampleReport) -> str:
     if row.error:
         return f"{row.error.kind}: {row.error.message}"
     return "; ".join(v.error.message if v.error else v.explanation for v in row.verdicts)
-
-
-def _short(text: str, width: int = 60) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else line[: width - 1] + "…"

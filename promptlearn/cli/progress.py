@@ -8,7 +8,7 @@ from types import TracebackType
 
 from rich.live import Live
 
-from promptlearn.cli.console import as_score, interactive, note, stderr
+from promptlearn.cli.console import as_score, interactive, note, short, stderr
 from promptlearn.cli.live_view import LiveView
 from promptlearn.records import Json
 from promptlearn.runlog import Event
@@ -83,9 +83,8 @@ def _line(event: Event) -> str | None:
         done = f"{body['completed'] + body['failed']} of {body['total']}"
         return f"  batch {body['batch']} for {body['model']}: {body['state']}, {done} answered"
     if event.kind == "prune":
-        text = " ".join(body["text"].split())
         verb = "dropped" if body["dropped"] else "kept"
-        return f"  {verb} {body['what']} ({body['effect']:+.3f}): {text[:60]}"
+        return f"  {verb} {body['what']} ({body['effect']:+.3f}): {short(body['text'])}"
     if event.kind == "budget":
         return f"budget: {body['message']}"
     if event.kind == "steered":

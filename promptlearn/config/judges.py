@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from promptlearn.config.section import Section, named
 from promptlearn.records import Json
@@ -24,6 +24,12 @@ class JudgeConfig(Section):
     other judges rise and this one falls."""
     options: dict[str, Json] = Field(default_factory=dict)
     """The judge's own settings, such as `labels`, `pattern` or `tolerance`."""
+
+    @model_validator(mode="after")
+    def _gold_steers_nothing(self) -> JudgeConfig:
+        if self.gold and self.veto:
+            raise ValueError("a gold judge is in no score, so its veto means nothing; leave out `gold` or `veto`")
+        return self
 
 
 NamedJudge = Annotated[JudgeConfig, BeforeValidator(lambda value: named(value, "use"))]

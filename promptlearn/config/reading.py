@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -40,7 +41,8 @@ def parse_section(section: type[S], content: dict[str, Any], where: str) -> S:
         return section.model_validate(content)
     except ValidationError as error:
         problems = {_place(problem): problem for problem in reversed(error.errors(include_url=False))}
-        words = [_explain(problem, section) for problem in reversed(problems.values())]
+        said = [problem for place, problem in reversed(problems.items()) if not _follows(place, problems)]
+        words = [_explain(problem, section) for problem in said]
         raise ConfigError(f"{where}: {'; '.join(words[:3])}") from None
 
 
@@ -48,6 +50,11 @@ def _place(problem: Any) -> tuple[str, ...]:
     """Keys down to the problem, without pydantic's names for validators and the choices of a union."""
     parts = (str(part) for part in problem["loc"])
     return tuple(part for part in parts if not part.startswith(("function-", "tuple[", "dict[")))
+
+
+def _follows(place: tuple[str, ...], places: Collection[tuple[str, ...]]) -> bool:
+    """Whether a problem is only what comes of one further down: a list whose entries are wrong seems empty."""
+    return bool(place) and any(other[: len(place)] == place for other in places if other != place)
 
 
 _WANTED = {

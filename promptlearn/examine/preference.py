@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 
-from promptlearn.errors import DataError
+from promptlearn.errors import DataError, UsageError
 from promptlearn.examine.agreement import check_judged
 from promptlearn.judging import RelativeJudge
 from promptlearn.judging.relative import IDENTICAL
@@ -87,9 +87,15 @@ async def examine_preference(
 
     `heard` is told how many pairs are judged, of how many.
 
-    Raises PromptlearnError, `DataError` where no example has two answers, `TooManyErrors` where no pair was judged.
+    Raises PromptlearnError, `UsageError` where both are one prompt, `DataError` where no example has two answers,
+    `TooManyErrors` where no pair was judged.
     """
     old, new = (locate(store, run, version) for version in versions)
+    if old.digest == new.digest:
+        raise UsageError(
+            f"{versions[0]} and {versions[1]} are the same prompt of run {old.run}, so there is nothing to prefer; "
+            "name two that differ"
+        )
     pairs = _pairs(store, old.run, (old.digest, new.digest), split)[:rows]
     if not pairs:
         raise DataError(

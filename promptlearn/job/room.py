@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 from promptlearn.job.parts import Job
 from promptlearn.ledger import Budget
@@ -40,7 +41,8 @@ def _for_rounds(job: Job) -> str:
     name, _, why = short
     budget = job.budget
     while short is not None:  # with more calls a round may learn from more rows
-        budget = replace(budget, **{short[0]: ceil(short[1] - 1e-9)})
+        raised: dict[str, Any] = {short[0]: ceil(short[1] - 1e-9)}
+        budget = replace(budget, **raised)
         allowance = allowance_of(job, budget)
         allowance.share(validation)
         critique = allowance.part(CRITIQUE, 0, min(job.search.critique, len(job.dataset.train)))

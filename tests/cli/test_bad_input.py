@@ -65,11 +65,13 @@ def remote(url: str, **more: Any) -> str:
         ("prompt=nope.md", "nope.md: no such file"),
         ("search.sed=1", "unknown key `search.sed`; did you mean `seed`?"),
         ("search.seed=many", "`search.seed`: Input should be a valid integer"),
+        ("search.proposers=[foo]", "yaml: `search.proposers.0`: Input should be 'rewrite', 'edit'"),
         ("search.proposers=[rewrite]", "rewrite needs a language model; set models.meta"),
         ("models.task=openai/gpt-5-mini", "the environment variable OPENAI_API_KEY that holds its API key is not set"),
         ("models.task=nobody/knows", "model nobody/knows: LiteLLM knows no provider 'nobody'; known are anthropic"),
         ("models.task=scripted/nope.yaml", "no script at"),
         ("budget.task_calls=5", "budget.task_calls = 5 is too small"),
+        ("judges=[{use: label_set, gold: true, veto: true}]", "a gold judge is in no score, so its veto means nothing"),
         ("reviews=nope.json", "no reviews at"),
         ("search.seed", "`--set search.seed` is not KEY=VALUE"),
         ("search.seed=[", "the value is not YAML"),
@@ -88,6 +90,10 @@ def test_what_the_user_can_mend_is_one_line_and_2(cli: Cli, tmp_path: Path, over
     told = cli("run", "--json", "--set", override)
     assert (told.code, told.err) == (2, refused.err)
     assert words in json.loads(told.out)["error"]["message"]
+
+
+def test_a_list_whose_entries_are_wrong_is_not_said_to_be_empty(cli: Cli) -> None:
+    assert cli("check", "--set", "search.proposers=[foo]").err.endswith("or 'merge', not 'foo'\n")
 
 
 @pytest.mark.parametrize(

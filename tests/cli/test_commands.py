@@ -432,3 +432,11 @@ def test_a_mean_over_some_of_the_rows_says_over_how_many(cli: Cli, shop: Path) -
     assert partial
     assert all(words in shown for words in partial)
     assert f"(n={sizes['test']})" not in shown
+
+
+def test_prose_is_folded_where_it_goes_into_a_pipe(cli: Cli, shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli("run", "-q")
+    monkeypatch.delenv("COLUMNS")
+    for what in ("--rules", "--failures"):
+        lines = cli("show", what, "--version", "best" if what == "--rules" else "baseline").out.splitlines()
+        assert 0 < max(map(len, lines)) <= 120

@@ -37,9 +37,12 @@ def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str]) ->
         progress(Event("decision", WON))
         progress(Event("steered", {"what": "pause", "who": "ana", "message": "no new call is begun"}))
         progress(Event("budget_raised", {"task_calls": 800}))
+        progress(Event("prune", {"what": "rule", "text": "Answer with a tag. " * 9, "dropped": False, "effect": 0.208}))
     said = capsys.readouterr().err
     assert "accepted 01234567 (rules, race) +0.200: better" in said
     assert "pause, asked for by ana: no new call is begun" in said
+    assert "kept rule (+0.208): Answer with a tag." in said
+    assert said.endswith("…\n")
 
 
 def test_the_live_view_tells_score_budget_speed_and_newest_rule() -> None:
