@@ -117,11 +117,14 @@ async def test_a_run_that_is_stopped_in_a_pause_ends(tmp_path: Path) -> None:
 
 async def test_a_raised_budget_holds_for_the_run_from_then_on(tmp_path: Path) -> None:
     """Invariant 1: the new cap is a cap."""
+    raised = asyncio.Event()
 
     async def act(store: Store, run: str) -> None:
         control.raise_budget(store, run, "ana", {"task_calls": 2000, "usd": 5})
+        await until(lambda: report.requests(store, run)[0].state == "done")
+        raised.set()
 
-    slow = synthetic.task_model(latency=0.15)  # the request is there long before 120 calls are
+    slow = synthetic.task_model(latency=lambda chat: 0.0 if raised.is_set() else 1.0)  # 120 calls take long enough
     result = await with_a_run(tmp_path, act, budget=Budget(task_calls=120), task=slow)
     used = result.usage["task"].calls + result.usage["task"].cached_calls
     assert result.decision == "improved"
