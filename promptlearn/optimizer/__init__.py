@@ -41,6 +41,10 @@ CRITIQUE = 1 / 12
 """Part of the budget that the critique of one round may take."""
 EXTRA = 1 / 24
 """Part of the budget that each prompt of a race may take in extra time."""
+MOST_EXTRA = 3
+"""Rows of extra time, at most, for each row of validation: where two prompts are close, four times the rows tell them
+apart; without, a search can stay with an incumbent that is nearly as good as what it finds (docs/quality.md).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Optimizer:
             settings,
             tuple(reviews),
             log,
-            extra=allowance.part(EXTRA, 0, len(dataset.validation)),
+            extra=allowance.part(EXTRA, 0, MOST_EXTRA * len(dataset.validation)),
             critique=allowance.part(CRITIQUE, settings.minibatch, min(settings.critique, len(dataset.train))),
             objectives=tuple(objectives),
             pursuit=self._pursuit,

@@ -12,7 +12,7 @@ Five rules end a candidate's race:
   all, however often it looks (invariant 7);
 * *rejected*: the evidence that it is worse reaches `HOPELESS`, or winning every row that is left would not be enough;
 * *undecided*: it is unlikely to be proven on the rows that are left (conditional power below `FUTILE`, Lan et al.
-  1982), so they are better spent on its descendants;
+  1982), those of extra time among them, so they are better spent on its descendants;
 * *behind a proven one*: its mean is more than `BEHIND` standard errors below that of a candidate which is proven
   already;
 * *halved*: at the end of a phase only the better half of the candidates goes on (sequential halving, Karnin et al.
@@ -242,9 +242,11 @@ class Race:
             extra = len(self._rows) - self._position
             power = runner.power(extra, last)
             return "" if power >= HOPEFUL else f"not proven better, and hardly with {extra} rows more ({power:.0%})"
-        end, level = (len(self._rows), last) if self.in_extra_time else (self._regular, self._level)
-        left = end - self._position
-        power = runner.power(left, level)
+        left = len(self._rows) - self._position
+        chances = [runner.power(left, last)]
+        if not self.in_extra_time:
+            chances.append(runner.power(self._regular - self._position, self._level))
+        power = max(chances)
         return "" if power >= FUTILE else f"unlikely to be proven better on the {left} rows that are left ({power:.0%})"
 
     def _halve(self) -> None:

@@ -52,13 +52,14 @@ def test_equal_candidates_with_graded_scores_are_accepted_rarely() -> None:
 
 
 @pytest.mark.parametrize(("candidates", "rate"), [(1, 0.5), (2, 0.8)])
-def test_extra_time_does_not_raise_the_rate_of_false_acceptance(candidates: int, rate: float) -> None:
+@pytest.mark.parametrize("extra", [40, 120])
+def test_extra_time_does_not_raise_the_rate_of_false_acceptance(candidates: int, rate: float, extra: int) -> None:
     """Invariant 7."""
     rng = np.random.default_rng(11)
     accepted = 0
     for _ in range(300):
-        table = {name: noise(rng, 80, rate) for name in ["inc", *(f"c{i}" for i in range(candidates))]}
-        accepted += any(decision.outcome == "accepted" for decision in run(table, extra=40)[0])
+        table = {name: noise(rng, 40 + extra, rate) for name in ["inc", *(f"c{i}" for i in range(candidates))]}
+        accepted += any(decision.outcome == "accepted" for decision in run(table, extra=extra)[0])
     assert accepted <= 15
 
 
@@ -72,6 +73,16 @@ def test_extra_time_tells_a_small_gain_from_the_luck_of_the_incumbent() -> None:
             seen = {name: scores[: 100 + extra] for name, scores in table.items()}
             proven[extra] += run(seen, extra=extra)[0][0].outcome == "accepted"
     assert proven[100] > 1.5 * proven[0]
+
+
+def test_nobody_is_given_up_whom_extra_time_may_still_prove() -> None:
+    """Two pairs won and one lost of each sixteen: too close to tell on 100 rows, and not on 400."""
+    won, lost = {0, 8}, {1}
+    inc, own = [0.5] * 400, [0.5 + 0.5 * (row % 16 in won) - 0.5 * (row % 16 in lost) for row in range(400)]
+    [short] = run({"inc": inc[:100], "a": own[:100]})[0]
+    [long] = run({"inc": inc, "a": own}, extra=300)[0]
+    assert (short.outcome, short.pairs) == ("undecided", 72)
+    assert (long.outcome, long.pairs) == ("accepted", 400)
 
 
 def test_a_plain_winner_and_a_plain_loser_need_no_extra_time() -> None:
