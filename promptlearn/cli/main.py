@@ -19,6 +19,7 @@ from promptlearn.cli import (
     compare,
     dashboard,
     evaluate,
+    export,
     feedback,
     feedback_classify,
     feedback_decide,
@@ -59,6 +60,7 @@ evaluate.register(app)
 batch.register(app)
 compare.register(app)
 look.register(app)
+export.register(app)
 steer.register(app)
 report.register(app)
 dashboard.register(app)

@@ -37,6 +37,9 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on
 RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Id of a run, its beginning, or `latest`.", show_default=True)
 ]
+VersionOption = Annotated[
+    str, typer.Option("--version", help="`baseline`, `best`, a candidate's number, or the beginning of a digest.")
+]
 
 
 def named_store(where: str | None) -> str | None:
