@@ -148,7 +148,7 @@ def _labels(config: Config, job: Job, path: Path | None, judge: str, run: str) -
 
 
 def _print_agreement(report: AgreementReport, show: int) -> None:
-    from promptlearn.cli.console import say, table
+    from promptlearn.cli.console import say, short, table
 
     say(f"{report.source}: {_kappa(report.agreement)}")
     header = ["people say", *(f"judge: {label}" for label in report.labels)]
@@ -157,9 +157,9 @@ def _print_agreement(report: AgreementReport, show: int) -> None:
     if report.not_judged:
         say(f"{report.not_judged} outputs were not judged and are in no figure")
     for one in report.disagreements[:show]:
-        say(f"{one.example[:8]}  {_short(one.output)}")
-        say(f"  a person says {one.human}: {_short(one.human_words) or '(no words)'}")
-        say(f"  the judge says {one.judge}: {_short(one.judge_words)}")
+        say(f"{one.example[:8]}  {short(one.output, _WIDTH)}")
+        say(f"  a person says {one.human}: {short(one.human_words, _WIDTH) or '(no words)'}")
+        say(f"  the judge says {one.judge}: {short(one.judge_words, _WIDTH)}")
     if len(report.disagreements) > show:
         say(f"… {len(report.disagreements) - show} more disagreements: --show, or --json for all")
 
@@ -190,8 +190,3 @@ def _kappa(agreement: Agreement) -> str:
         return f"{agreed}; kappa is undefined where only one label is used"
     low, high = agreement.ci95.low, agreement.ci95.high
     return f"Cohen's kappa {agreement.kappa:.2f}, 95 % interval {low:.2f} to {high:.2f}; {agreed}"
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _WIDTH else f"{line[:_WIDTH]}…"

@@ -49,6 +49,12 @@ def shop(folder: Path) -> Path:
     return folder
 
 
+def evaluated(capsys: pytest.CaptureFixture[str]) -> str:
+    """The id of an evaluation, for people to label its answers."""
+    assert execute(["eval", "--json", "-q"]) == 0
+    return str(json.loads(capsys.readouterr().out)["run_id"])
+
+
 def test_calibrate_says_how_far_a_judge_agrees_and_where_it_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,8 +93,7 @@ def test_verdicts_that_people_gave_on_a_run_are_labels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(shop(tmp_path))
-    assert execute(["eval", "--json", "-q"]) == 0
-    run = json.loads(capsys.readouterr().out)["run_id"]
+    run = evaluated(capsys)
     with open_store() as store:
         rows = store.reader.rollouts(run)[:4]
         human = [Verdict("human", row.rollout.id, passed=False, explanation="no", kind="human") for row in rows]
@@ -102,8 +107,7 @@ def test_a_label_of_the_judge_s_own_is_compared_as_it_is_and_can_be_settled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(shop(tmp_path))
-    assert execute(["eval", "--json", "-q"]) == 0
-    run = json.loads(capsys.readouterr().out)["run_id"]
+    run = evaluated(capsys)
     with open_store() as store:
         assert report.judge_labels(store, run)["criterion"].scores == {"kept": 1, "not_applicable": 1, "broken": 0}
         rows = store.reader.rollouts(run)[:4]
@@ -127,8 +131,7 @@ def test_a_label_of_an_answer_as_a_whole_counts_once_and_is_settled(
 ) -> None:
     """The run has it beside its verdicts, and the store among people's labels."""
     monkeypatch.chdir(shop(tmp_path))
-    assert execute(["eval", "--json", "-q"]) == 0
-    run = json.loads(capsys.readouterr().out)["run_id"]
+    run = evaluated(capsys)
     with open_store() as store:
         for row in store.reader.rollouts(run)[:4]:
             control.label(store, run, row.rollout.example, 0.0, "kim", "no")
