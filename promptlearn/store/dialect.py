@@ -6,6 +6,7 @@ The one place with SQL that only SQLite has. Everything else is SQLAlchemy Core 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,9 +72,27 @@ def _server(url: URL) -> Engine:
 def _durable(connection: Any, _record: object) -> None:
     """SQLite that survives a killed process and a power cut, with readers that never wait for the writer."""
     _plain(connection)
+    _write_ahead(connection)
     # fullfsync counts on macOS alone, where a plain fsync stops at the disk's own memory.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"):
+    for pragma in ("synchronous=FULL", "fullfsync=ON", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _write_ahead(connection: Any) -> None:
+    """Have SQLite log ahead, as a new file does not yet.
+
+    While another process is about to write to such a file (to open it just as this one does, say), the change is
+    refused at once: `busy_timeout` does not count there.
+    """
+    ends = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > ends:
+                raise
+            time.sleep(0.02)
 
 
 def _read_only(connection: Any, _record: object) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from stores import KINDS, fresh_place
 
 from promptlearn.errors import StoreError
-from promptlearn.store import Journal, Store, call_key, open_store
+from promptlearn.store import Journal, Store, call_key, dialect, open_store
 from promptlearn.store.dialect import connect, insert_new, upsert
 from promptlearn.store.migrations import migrate
 from promptlearn.store.place import find_place
@@ -127,6 +127,32 @@ def test_two_processes_write_one_store(tmp_path: Path) -> None:
         for run in store.reader.runs():
             assert [event.id for event in store.reader.events(run.id)] == list(range(1, 101))
         assert len(store.reader.runs()) == 2
+
+
+@pytest.fixture
+def written_elsewhere(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A file that no store was opened in, with somebody who is about to write to it."""
+    connection = sqlite3.connect(tmp_path / "store.db", isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+def test_a_new_store_that_another_process_opens_too_is_waited_for(
+    tmp_path: Path, written_elsewhere: sqlite3.Connection
+) -> None:
+    timer = threading.Timer(0.3, lambda: written_elsewhere.execute("ROLLBACK"))
+    timer.start()
+    with open_store(tmp_path / "store.db") as store:
+        assert store.reader.runs() == []
+    timer.join()
+
+
+@pytest.mark.usefixtures("written_elsewhere")
+def test_a_new_store_that_is_held_for_too_long_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialect, "BUSY_SECONDS", 1)
+    with pytest.raises(StoreError, match="can not be opened: another process has held it for too long; end that"):
+        open_store(tmp_path / "store.db")
 
 
 def test_a_disk_that_takes_no_more_is_one_clear_line_and_loses_nothing(tmp_path: Path) -> None:
