@@ -1,15 +1,24 @@
 """Whom a merge may join, and how two winners of the same moment become one."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
+from random import Random
 
 import latent
 import pytest
 
-from promptlearn.optimizer.lineage import ancestors, joined, partners
+import promptlearn
+from promptlearn import Budget
+from promptlearn.dataset import load_dataset
+from promptlearn.models.scripted import ScriptedModel
+from promptlearn.optimizer.lineage import ancestors, joined, partners, unequal_lessons
+from promptlearn.optimizer.racing import fresh_rows
 from promptlearn.optimizer.state import View
-from promptlearn.records import Candidate, Prompt, Rule
+from promptlearn.records import Candidate, Demonstration, Example, Message, Prompt, Rule
 from promptlearn.report import family
+from promptlearn.runlog import Event
 from promptlearn.selection.credit import Credit
 from promptlearn.store import open_store
 
@@ -85,3 +94,56 @@ def test_the_merge_of_winners_is_the_same_at_any_concurrency(tmp_path: Path) -> 
     """Invariant 8."""
     runs = [latent.learn(tmp_path / str(n), rules=40, rounds=2, concurrency=n) for n in (1, 32)]
     assert runs[0].decisions == runs[1].decisions
+
+
+def test_rows_from_which_only_one_of_two_prompts_learned() -> None:
+    lessons = {ONE.digest: {"a", "b"}, OTHER.digest: {"b", "c"}, GRANDCHILD.digest: {"d"}}
+    assert unequal_lessons(POOL, lessons, BASE.digest, GRANDCHILD.digest) == {"a", "b", "d"}
+    assert unequal_lessons(POOL, lessons, ONE.digest, GRANDCHILD.digest) == {"d"}
+    assert unequal_lessons(POOL, lessons, OTHER.digest, GRANDCHILD.digest) == {"a", "c", "d"}
+    assert unequal_lessons(POOL, lessons, OTHER.digest, OTHER.digest) == set()
+
+
+def test_extra_time_begins_with_rows_from_which_nobody_learned_and_that_are_paid_for() -> None:
+    train = [Example(name, {}) for name in ("both", "paid", "one", "new", "shown")]
+    demonstration = Demonstration({}, "yes", source="shown")
+    shows = replace(BASE.prompt, demonstrations=(demonstration,))
+    found = fresh_rows(train, {"one"}, {"one", "both"}, [BASE.prompt, shows], 9, lambda example: example == "paid")
+    assert [example.id for example in found] == ["paid", "new", "both"]
+
+
+def test_a_long_search_does_not_run_out_of_rows_for_extra_time(tmp_path: Path) -> None:
+    """Each rule helps a little, and after six rounds every train row was in some critique."""
+    numbers, extra = count(), dict[int, bool]()
+
+    def teach(messages: Sequence[Message]) -> str:
+        return f"<add>Be kind, for reason {next(numbers)}.</add>"
+
+    def answer(messages: Sequence[Message]) -> str:
+        prompt = "\n".join(message.content for message in messages[:-1])
+        luck = Random(f"{prompt}/{messages[-1].content}").random()
+        return "right" if luck < 0.3 + 0.1 * prompt.count("reason") else "wrong"
+
+    def watch(event: Event) -> None:
+        if event.kind == "decision" and event.body["stage"] == "race":
+            extra[event.body["number"]] = extra.get(event.body["number"], False) or event.body["pairs"] > 60
+
+    splits = ["train"] * 48 + ["validation"] * 60 + ["test"] * 20
+    rows = [{"question": str(number), "label": "right", "split": split} for number, split in enumerate(splits)]
+    promptlearn.optimize(
+        "Answer.",
+        load_dataset(rows, inputs=["question"], expected="label", split={"column": "split"}),
+        task=ScriptedModel(answer, identity="a little better with each rule"),
+        meta=ScriptedModel(teach, identity="one reason after another"),
+        judges=["exact_match"],
+        proposers=["edit"],
+        rounds=30,
+        patience=30,
+        pipeline_depth=1,
+        prune=False,
+        budget=Budget(task_calls=8000),
+        store=tmp_path / "store.db",
+        observer=watch,
+    )
+    assert any(needed for number, needed in extra.items() if number <= 6)
+    assert any(needed for number, needed in extra.items() if number > 6)

@@ -227,7 +227,7 @@ class Optimizer:
             self._settings.alpha,
             reader,
             f"{self._settings.seed}/rematch/{round.number}",
-            fresh=round.fresh(incumbent, [challenger], self.search.learned),
+            fresh=round.fresh(incumbent, [challenger], self.search),
             pursuit=self._pursuit,
         )
         outcome.gains = later.gains

@@ -5,7 +5,7 @@ Knows candidates and scores; what a join of two prompts looks like is `proposing
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from promptlearn.optimizer.state import View
 from promptlearn.proposing.base import Partner
@@ -23,6 +23,16 @@ def ancestors(pool: Mapping[str, Candidate], digest: str) -> list[str]:
             found.setdefault(one)
         waiting = [parent for one in waiting if one in pool for parent in pool[one].parents if parent not in found]
     return list(found)
+
+
+def unequal_lessons(
+    pool: Mapping[str, Candidate], lessons: Mapping[str, Collection[str]], first: str, second: str
+) -> set[str]:
+    """Examples that only one of two prompts, or of what it was made from, learned from (`lessons`: digest → ids)."""
+    mine, theirs = (
+        {example for digest in ancestors(pool, one) for example in lessons.get(digest, ())} for one in (first, second)
+    )
+    return mine ^ theirs
 
 
 def joined(pool: Mapping[str, Candidate], first: Candidate, second: Candidate) -> tuple[Joined, Candidate] | None:

@@ -71,12 +71,19 @@ async def run_race(
 
 
 def fresh_rows(
-    train: Sequence[Example], learned: Collection[str], racing: Sequence[Prompt], count: int, has: Callable[[str], bool]
+    train: Sequence[Example],
+    unequal: Collection[str],
+    learned: Collection[str],
+    racing: Sequence[Prompt],
+    count: int,
+    has: Callable[[str], bool],
 ) -> list[Example]:
-    """At most `count` train rows from which none of these prompts learned; those that the incumbent `has` run first.
+    """At most `count` train rows that favour none of these prompts: none shows them, and none is `unequal`, which is
+    what some learned from and others did not.
 
-    The last ones of the split, because critiques begin with the first.
+    Those from which nobody learned come first, and of them those that the incumbent `has` run; otherwise the last ones
+    of the split, because critiques begin with the first.
     """
     shown = {demo.source for prompt in racing for demo in prompt.demonstrations}
-    unread = [example for example in reversed(train) if example.id not in learned and example.id not in shown]
-    return sorted(unread, key=lambda example: not has(example.id))[:count]
+    fair = [example for example in reversed(train) if example.id not in unequal and example.id not in shown]
+    return sorted(fair, key=lambda example: (example.id in learned, not has(example.id)))[:count]

@@ -5,7 +5,7 @@ Reads a view and fills an outcome; changes nothing that another round could see.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
@@ -20,10 +20,11 @@ from promptlearn.objectives import tie_breakers
 from promptlearn.optimizer.allowance import charge_of
 from promptlearn.optimizer.focus import Focus, focus_on
 from promptlearn.optimizer.lineage import partners as partners_of
+from promptlearn.optimizer.lineage import unequal_lessons
 from promptlearn.optimizer.pursuing import Pursuit
 from promptlearn.optimizer.racing import fresh_rows, run_race
 from promptlearn.optimizer.reading import Reader
-from promptlearn.optimizer.state import Asked, Outcome, View
+from promptlearn.optimizer.state import Asked, Outcome, Search, View
 from promptlearn.proposing.base import Brief, Partner, Proposer
 from promptlearn.proposing.merge import MergeProposer
 from promptlearn.records import Candidate, Decision, Draft, Example, FailureMode, Prompt, Review, Usage, fingerprint
@@ -149,13 +150,18 @@ class Round:
             rows=len(rows),
         )
         self.outcome.learned |= {row.example.id for row in rows}
+        self.outcome.lessons = frozenset(self.outcome.learned) | self._failed()
         return Critique(tuple(rows), found)
 
-    def fresh(self, incumbent: Candidate, candidates: Sequence[Candidate], learned: Collection[str]) -> list[Example]:
-        """Train rows for extra time: none of these prompts comes from what was learned from them."""
+    def fresh(self, incumbent: Candidate, candidates: Sequence[Candidate], known: View | Search) -> list[Example]:
+        """Train rows for extra time: either all of these prompts learned from one, or none; `known` is who they are."""
+        own = {one.digest: one for one in (*self.outcome.raced, *candidates)}
+        pool, lessons = {**known.pool, **own}, {**known.lessons, **dict.fromkeys(own, self.outcome.lessons)}
+        unequal = (unequal_lessons(pool, lessons, incumbent.digest, one.digest) for one in candidates)
         return fresh_rows(
             self._problem.dataset.train,
-            {*learned, *self.outcome.learned},
+            set().union(*unequal),
+            known.learned | self.outcome.learned,
             [one.prompt for one in (incumbent, *candidates)],
             self._problem.extra,
             lambda example: self._reader.has("train", (incumbent.digest, example)),
@@ -223,9 +229,7 @@ class Round:
 
     def _brief(self, critique: Critique, name: str) -> Brief:
         """For one proposer; of a program with several prompts about the one in focus, but for a merge."""
-        digest, purpose = self._parent.digest, f"{name}/{self.number}"
-        learned = self.view.learned | self.outcome.learned
-        known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
+        purpose = f"{name}/{self.number}"
         brief = Brief(
             parent=self._parent.prompt,
             modes=critique.modes,
@@ -233,11 +237,7 @@ class Round:
             kept=tuple(row.example for row in critique.rows if row.score == 1),
             train=self._problem.dataset.train,
             train_text=self._problem.train_text,
-            failed=frozenset(
-                example
-                for example, score in known.items()
-                if score is not None and score < 1 and example in learned  # rows of extra time stay unseen
-            ),
+            failed=self._failed(),
             reviews=self._problem.reviews,
             feedback_tokens=self._settings.feedback_tokens,
             partners=self._partners,
@@ -245,6 +245,13 @@ class Round:
             seed=int(fingerprint([self._settings.seed, purpose], length=8), 16),
         )
         return brief if self._focus is None or name == MergeProposer.name else self._focus.brief(brief)
+
+    def _failed(self) -> frozenset[str]:
+        """Train examples that the parent is known to fail; those that only extra time has read stay unseen."""
+        digest, learned = self._parent.digest, self.view.learned | self.outcome.learned
+        known = {**self.view.of("train").get(digest, {}), **self.outcome.read.get("train", {}).get(digest, {})}
+        failed = (example for example, score in known.items() if score is not None and score < 1)
+        return frozenset(example for example in failed if example in learned)
 
     async def _within_contract(self, drafts: Sequence[tuple[str, Brief, Draft]]) -> list[Candidate]:
         """Candidates that keep the contract, after one repair at most (invariant 6)."""
@@ -381,7 +388,7 @@ class Round:
             self._reader,
             f"{self._settings.seed}/race/{self.number}",
             {candidate.digest: self._ties[candidate.digest] for candidate in candidates},
-            self.fresh(self.view.incumbent, candidates, self.view.learned),
+            self.fresh(self.view.incumbent, candidates, self.view),
             self._problem.pursuit,
         )
         for decision in decisions:

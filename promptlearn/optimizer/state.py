@@ -33,6 +33,8 @@ class View:
     scores: Mapping[Split, Scores]
     learned: frozenset[str] = frozenset()
     """Train examples that some prompt was criticised on."""
+    lessons: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Digest of a candidate → train examples that it learned from when it was made; its parents' are their own."""
     figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What another objective in the lead is on validation rows: digest → example → value."""
 
@@ -72,7 +74,9 @@ class Outcome:
     costs: dict[tuple[Split, Key], Spending] = field(default_factory=dict)
     """What each row cost that no round before had committed when this one began."""
     learned: set[str] = field(default_factory=set)
-    """Train examples that this round's candidates learned from."""
+    """Train examples that the parent was criticised on."""
+    lessons: frozenset[str] = frozenset()
+    """Train examples that this round's candidates learned from: those, and others that the parent is known to fail."""
     proposing: Spending = field(default_factory=Spending)
     """What came on top of the rows: proposals, and judgements of guards."""
     measure: Callable[[Row], float | None] | None = None
@@ -100,6 +104,8 @@ class Search:
     scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     learned: set[str] = field(default_factory=set)
     """Train examples that some prompt was criticised on."""
+    lessons: dict[str, frozenset[str]] = field(default_factory=dict)
+    """As in `View`."""
     figures: dict[str, dict[str, float]] = field(default_factory=dict)
     """As in `View`."""
     stop_reason: str = ""
@@ -108,7 +114,8 @@ class Search:
     def view(self) -> View:
         scores = {split: dict(by_prompt) for split, by_prompt in self.scores.items()}
         seen, learned = frozenset(self.seen), frozenset(self.learned)
-        return View(self.incumbent, dict(self.pool), deepcopy(self.credit), seen, scores, learned, dict(self.figures))
+        pool, lessons, figures = dict(self.pool), dict(self.lessons), dict(self.figures)
+        return View(self.incumbent, pool, deepcopy(self.credit), seen, scores, learned, lessons, figures)
 
     def knows(self, split: Split, key: Key) -> bool:
         return key[1] in self.scores.get(split, {}).get(key[0], {})
@@ -127,6 +134,7 @@ class Search:
         decisions = [decision for decision in outcome.decisions if decision.candidate in digests]
         self.seen |= digests
         self.learned |= outcome.learned
+        self.lessons.update(dict.fromkeys(digests, outcome.lessons))
         raced = [candidate for candidate in outcome.raced if candidate.digest in digests]
         self.pool.update({candidate.digest: candidate for candidate in raced})
         self.tally.proposed += len(fresh)
