@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +34,7 @@ def export(
 
     Every byte of the file outside the prompt stays. Without --to and --in-place the text goes to stdout. With --to,
     NAME.rules.yaml beside it says where each part came from, where the form of the prompt can not; an earlier export is
-    replaced, and no other file unless --force is given.
+    replaced (known by that file, or because the run has such a prompt), and no other file unless --force is given.
     """
     from promptlearn.cli.console import note, print_json, say
     from promptlearn.errors import UsageError
@@ -51,8 +51,9 @@ def export(
         learned = stored_prompt(found, at.run, version)
         baseline = stored_prompt(found, at.run, "baseline")
         config = run_config(found, at.run)
+        known = [row.candidate.prompt for row in found.reader.candidates(at.run)] if to is not None else []
     if files := _several(config):
-        _export_several(files, at.run, at.digest, learned, to, in_place, force, as_json)
+        _export_several(files, at.run, at.digest, learned, to, in_place, None if force else known, as_json)
         return
     if isinstance(config, dict) and ALIGNS in config:
         raise UsageError(
@@ -73,7 +74,7 @@ def export(
             typer.echo(text, nl=False)
         return
     if not (into_own or force):
-        _refuse_another(file, target)
+        _refuse_another(file, target, known)
     beside = None if in_place else write_provenance(file, learned, target)
     write_bytes(target, text)
     if not file.fits_name(target):
@@ -106,20 +107,23 @@ def _export_several(
     learned: Prompt,
     to: Path | None,
     in_place: bool,
-    force: bool,
+    known: Sequence[Prompt] | None,
     as_json: bool,
 ) -> None:
-    """Each prompt into its own file; `to` is a folder then."""
+    """Each prompt into its own file; `to` is a folder then. Replaces what is none of the `known` prompts where that is
+    None.
+    """
     from promptlearn.cli.console import print_json, say
     from promptlearn.errors import UsageError
     from promptlearn.prompt import write_provenance
-    from promptlearn.prompt.bundle import read_bundle
+    from promptlearn.prompt.bundle import read_bundle, with_section
 
     if to is None and not in_place:
         raise UsageError(f"run {run} has several prompts ({', '.join(files)}); give --in-place, or --to FOLDER")
     bundle = read_bundle(files)
-    for name, target in bundle.targets(to).items() if not force else ():
-        _refuse_another(bundle.files[name], target)
+    for name, target in bundle.targets(to).items() if known is not None else ():
+        file = bundle.files[name]
+        _refuse_another(file, target, [with_section(file, prompt, name, tuple(files)) for prompt in known or ()])
     written = bundle.write(learned, to)
     beside = None if to is None else write_provenance(None, learned, to / "prompts")
     if as_json:
@@ -165,12 +169,14 @@ def _rendered(file: PromptFile, baseline: Prompt, learned: Prompt, run: str, int
     return text
 
 
-def _refuse_another(file: PromptFile, target: Path) -> None:
-    """Raises `UsageError` for a target that is no earlier export."""
+def _refuse_another(file: PromptFile, target: Path, known: Sequence[Prompt]) -> None:
+    """Raises `UsageError` for a target that is no earlier export: none of the `known` prompts, and no other."""
     from promptlearn.errors import UsageError
+    from promptlearn.prompt import has_provenance
 
-    if not file.may_replace(target):
+    if not (has_provenance(target) or file.may_replace(target, known)):
+        what = "is no prompt of this run" if file.format == "text" else "is no prompt"
         raise UsageError(
-            f"{target} exists and is no prompt in the form of {file.path.name} ({file.format}), so it stays; name "
+            f"{target} exists and {what} in the form of {file.path.name} ({file.format}), so it stays; name "
             "another file, or give --force to replace it"
         )

@@ -9,6 +9,14 @@ chat YAML, `provenance` writes beside the others what that one holds. Nothing he
 """
 
 from promptlearn.prompt.file import PromptFile, bind_variables, chat_file, parse_prompt, read_prompt
-from promptlearn.prompt.provenance import write_provenance
+from promptlearn.prompt.provenance import has_provenance, write_provenance
 
-__all__ = ["PromptFile", "bind_variables", "chat_file", "parse_prompt", "read_prompt", "write_provenance"]
+__all__ = [
+    "PromptFile",
+    "bind_variables",
+    "chat_file",
+    "has_provenance",
+    "parse_prompt",
+    "read_prompt",
+    "write_provenance",
+]

@@ -67,19 +67,27 @@ class PromptFile:
         """Whether a file of that name is taken for one of this format: no table, and YAML or JSON as this one is."""
         return _kind(path) == _kind(self.path)
 
-    def may_replace(self, path: Path) -> bool:
+    def may_replace(self, path: Path, prompts: Iterable[Prompt] = ()) -> bool:
         """Whether nothing else is lost at `path`: it is free or empty, or holds a prompt in this format, as an earlier
-        one is. Any text is a prompt, so there the file's name counts too.
+        one is. Any text could be one, so a text has to be one of these `prompts`.
         """
         if not path.is_file():
             return True
         data = _read_bytes(path)
         if not data.strip():
             return True
-        if self.format in ("text", "block") and not self.fits_name(path):
+        if self.format == "text":
+            return path.resolve() == self.path.resolve() or any(self._is(data, prompt) for prompt in prompts)
+        if self.format == "block" and not self.fits_name(path):
             return False
         try:
             return _parse(FileText.decode(data, str(path)).text, self.path, self.key).format == self.format
+        except PromptError:
+            return False
+
+    def _is(self, data: bytes, prompt: Prompt) -> bool:
+        try:
+            return self.render_file(prompt).split() == data.split()
         except PromptError:
             return False
 

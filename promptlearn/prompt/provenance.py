@@ -16,6 +16,12 @@ _HEAD = "# Written by promptlearn: where each part of {name} came from, and what
 _BEGINS = _HEAD.partition(":")[0]
 
 
+def has_provenance(path: Path) -> bool:
+    """Whether NAME.rules.yaml beside a file says that this very file is a prompt of ours."""
+    beside, head = _beside(path), _HEAD.format(name=path.name).encode()
+    return beside.is_file() and beside.read_bytes().startswith(head)
+
+
 def write_provenance(file: PromptFile | None, prompt: Prompt, beside: Path) -> Path | None:
     """Write NAME.rules.yaml beside the file of a prompt that was learned; None where there is nothing to say, or where
     the prompt's `file` says it itself.
@@ -24,7 +30,7 @@ def write_provenance(file: PromptFile | None, prompt: Prompt, beside: Path) -> P
     """
     if file is not None and file.format == "chat":
         return None
-    path = beside.with_name(f"{beside.stem}.rules.yaml")
+    path = _beside(beside)
     rules, demos = prompt.rules, prompt.demonstrations
     learned = any(rule.sources or rule.effect for rule in rules) or any(demo.source or demo.effect for demo in demos)
     ours = not path.exists() or path.read_bytes().startswith(_BEGINS.encode())
@@ -36,3 +42,7 @@ def write_provenance(file: PromptFile | None, prompt: Prompt, beside: Path) -> P
         raise PromptError(f"{path}: not written by promptlearn, so it stays; export to another name")
     write_bytes(path, (_HEAD.format(name=beside.name) + learned_parts(prompt, str(path))).encode())
     return path
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.rules.yaml")

@@ -238,15 +238,22 @@ def test_an_older_version_is_exported_elsewhere_whatever_became_of_the_prompt_fi
 def test_export_replaces_an_earlier_export_and_no_other_file_unless_forced(cli: Cli, shop: Path) -> None:
     learned = cli("run", "--json", "-q").document["best"]["path"]
     table = (shop / "tickets.csv").read_bytes()
-    for taken in ("tickets.csv", "model.yaml", "reviews.json"):
+    (shop / "README.md").write_text("# Not a prompt at all\n", encoding="utf-8")
+    for taken in ("tickets.csv", "model.yaml", "reviews.json", "README.md"):
         refused = cli("export", "--to", taken)
         assert refused.code == 2
-        assert f"{taken} exists and is no prompt in the form of prompt.md (text), so it stays" in refused.err
+        assert f"{taken} exists and is no prompt of this run in the form of prompt.md (text), so it" in refused.err
     assert (shop / "tickets.csv").read_bytes() == table
     (shop / "empty.csv").touch()
     for target in ("new.md", "new.md", "prompt.txt", "empty.csv"):
         assert cli("export", "--to", target).code == 0
         assert (shop / target).read_bytes() == Path(learned).read_bytes()
+    assert cli("export", "--version", "baseline", "--to", "prompt.txt").code == 0
+    (shop / "new.md").write_text("What I made of it.\n", encoding="utf-8")
+    assert cli("export", "--to", "new.md").code == 0  # new.rules.yaml says that it is a prompt of ours
+    (shop / "new.rules.yaml").unlink()
+    (shop / "new.md").write_text("What I made of it.\n", encoding="utf-8")
+    assert cli("export", "--to", "new.md").code == 2
     done = cli("export", "--to", "tickets.csv", "--force")
     assert (done.code, (shop / "tickets.csv").read_bytes()) == (0, Path(learned).read_bytes())
     assert "tickets.csv is in the form of prompt.md (text), whatever its name says" in done.err
