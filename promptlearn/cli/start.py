@@ -36,6 +36,10 @@ def init(
     model: Annotated[
         str, typer.Option(metavar="NAME", help="The model that answers: openai/NAME, local/NAME or local/PATH.gguf.")
     ] = "openai/gpt-5-mini",
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Where in a YAML or JSON file the prompt is: support.system, say.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(metavar="NAME", help="Of the examples, where that is not UTF-8.")] = "utf-8",
     example: Annotated[bool, typer.Option("--example", help="Copy the shipped example instead.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -47,13 +51,16 @@ def init(
     if target.exists():
         raise UsageError(f"{target} exists; edit it, or name another folder")
     files = [target]
+    if example and (prompt or data):
+        raise UsageError("--example copies files of its own; leave --prompt and --data out, or --example")
     if example:
         files = _copy_example(folder)
     elif prompt is None or data is None:
         raise UsageError("give --prompt FILE and --data FILE, or --example for a folder to play with")
     else:
+        text = _starter(folder, prompt, key, data, encoding, model)
         folder.mkdir(parents=True, exist_ok=True)
-        target.write_text(_starter(folder, prompt, data, model), encoding="utf-8")
+        target.write_text(text, encoding="utf-8")
     if as_json:
         print_json({"path": str(target), "files": [str(file) for file in files]})
     else:
@@ -126,22 +133,33 @@ def _copy_example(folder: Path) -> list[Path]:
     return [folder / file.name for file in files]
 
 
-def _starter(folder: Path, prompt: Path, data: Path, model: str) -> str:
+def _starter(folder: Path, prompt: Path, key: str | None, data: Path, encoding: str, model: str) -> str:
     """A configuration for these files; columns are guessed from their names and said so."""
     from promptlearn.dataset import load_columns
+    from promptlearn.errors import DataError, PromptError, UsageError
     from promptlearn.prompt import read_prompt
 
-    read_prompt(prompt)
-    columns = list(load_columns(data))
+    try:
+        read_prompt(prompt, key=key)
+    except PromptError as error:
+        at = "; here: --key KEY" if key is None and "key:" in str(error) else ""
+        raise UsageError(f"{error}{at}") from None
+    try:
+        columns = list(load_columns(data, encoding))
+    except DataError as error:
+        at = "; here: --encoding NAME" if "data.encoding" in str(error) else ""
+        raise UsageError(f"{error}{at}") from None
+    file = _scalar(_relative(prompt, folder))
     group = next((name for name in columns if name.lower() in GROUP_NAMES), None)
     others = [name for name in columns if name != group]
     expected = next((name for name in others if name.lower() in EXPECTED_NAMES), others[-1] if others[1:] else None)
     inputs = [name for name in others if name != expected] or columns
     lines = [
         "# Columns were guessed from their names: check inputs, expected and group.",
-        f"prompt: {_scalar(_relative(prompt, folder))}",
+        f"prompt: {file}" if key is None else f"prompt: {{file: {file}, key: {_scalar(key)}}}",
         "data:",
         f"  file: {_scalar(_relative(data, folder))}",
+        *([f"  encoding: {_scalar(encoding)}"] if encoding != "utf-8" else []),
         f"  inputs: [{', '.join(map(_scalar, inputs))}]",
         *([f"  expected: {_scalar(expected)}"] if expected else ["  # expected: COLUMN of right answers"]),
         *([f"  group: {_scalar(group)}   # rows of one group stay in one split"] if group else []),

@@ -362,6 +362,20 @@ def test_init_quotes_what_yaml_would_read_otherwise(cli: Cli, tmp_path: Path) ->
     assert (config["data"]["expected"], config["data"]["group"]) == ("Label", "customer")
 
 
+def test_init_knows_prompts_in_yaml_and_tables_in_other_encodings(cli: Cli, shop: Path) -> None:
+    (shop / "prompts.yaml").write_text("support:\n  system: Name the tag.\n", encoding="utf-8")
+    table = (shop / "tickets.csv").read_text(encoding="utf-8")
+    (shop / "wide.csv").write_text(table, encoding="utf-16")
+    given = ["--prompt", "prompts.yaml", "--data", "wide.csv", "--model", f"scripted/{shop}/model.yaml"]
+    for more, hint in ([], "--key KEY"), (["--key", "support.system"], "--encoding NAME"):
+        refused = cli("init", "sub", *given, *more)
+        assert (refused.code, refused.err.strip().endswith(f"; here: {hint}")) == (2, True), refused.err
+    assert not (shop / "sub").exists()
+    assert cli("init", "sub", *given, "--key", "support.system", "--encoding", "utf-16").code == 0
+    assert cli("check", "-c", "sub/promptlearn.yaml", "--set", "judges=[label_set]").code == 0
+    assert cli("init", "sub/more", "--example", "--prompt", "prompts.yaml").code == 2
+
+
 def test_init_copies_the_example_and_overwrites_nothing(cli: Cli, tmp_path: Path) -> None:
     done = cli("init", "triage", "--example")
     assert done.code == 0
