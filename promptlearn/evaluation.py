@@ -44,8 +44,20 @@ class Row:
         """Why there is no score, or None where there is one."""
         if self.score is not None:
             return None
-        failures = [self.rollout.error, *(verdict.error for verdict in self.verdicts if not verdict.gold)]
-        return next((f"{failure.kind}: {failure.message}" for failure in failures if failure), "no judge gave a score")
+        if self.rollout.error is not None:
+            return f"{self.rollout.error.kind}: {self.rollout.error.message}"
+        return next(map(_complaint, filter(_broke, self.verdicts)), "no judge gave a score")
+
+
+def _broke(verdict: Verdict) -> bool:
+    return verdict.error is not None and not verdict.gold
+
+
+def _complaint(verdict: Verdict) -> str:
+    """Which judge it was, and what is wrong: `program` would not say whose."""
+    assert verdict.error is not None
+    kind = "" if verdict.error.kind == "program" else f"{verdict.error.kind}: "
+    return f"judge {verdict.name}: {kind}{verdict.error.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,3 +235,10 @@ def test_the_configuration_itself(cli: Cli, tmp_path: Path) -> None:
         assert words in refused.err
     (tmp_path / "promptlearn.yaml").write_text(yaml.safe_dump({"prompt": "p.md"}), encoding="utf-8")
     assert "`data` is missing; `models` is missing" in cli("run").err
+
+
+def test_a_judge_that_raises_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "house.py").write_text("def tone(example, rollout):\n    raise ValueError('boom')\n", encoding="utf-8")
+    broken = cli("run", "-q", "--set", "judges=[house:tone]")
+    assert broken.code == 5
+    assert "): judge tone: ValueError: boom; mend that" in broken.err
