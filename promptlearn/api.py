@@ -39,7 +39,7 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 PromptSource = Prompt | str | Path
-"""A prompt, the text of a system prompt, or the path of a prompt file."""
+"""A prompt, the text of a system prompt, or the `Path` of a prompt file; a text that names a file is refused."""
 DataSource = Dataset | Source
 """A dataset, a path, a pandas DataFrame, or a list of dicts."""
 ModelSource = Model | str | Callable[[Sequence[Message]], str]
@@ -214,7 +214,7 @@ def _job(
         search=settings,
         scoring=scoring or ScoringConfig(),
         objectives=_objectives(objectives),
-        budget=budget or Budget(),
+        budget=_budget(budget),
         limits=limits or {},
         folder=Path.cwd(),
         store=open_store(store, secrets=secrets),
@@ -243,8 +243,29 @@ def _objectives(named: Sequence[str | ObjectiveConfig]) -> tuple[ObjectiveConfig
         raise ConfigError(f"objectives: {error}") from None
 
 
+def _budget(budget: Budget | None) -> Budget:
+    if budget is not None and not isinstance(budget, Budget):
+        given = type(budget).__name__
+        raise ConfigError(f"budget is a promptlearn.Budget, such as Budget(task_calls=800), not a {given}")
+    return budget or Budget()
+
+
 def _prompt_file(prompt: PromptSource) -> PromptFile | None:
-    return read_prompt(prompt) if isinstance(prompt, Path) else None
+    if isinstance(prompt, Path):
+        return read_prompt(prompt)
+    if isinstance(prompt, str) and _names_file(prompt):
+        raise ConfigError(
+            f"prompt: {prompt} is a file here; give Path({prompt!r}) to learn what is in it, or Prompt.of({prompt!r}) "
+            "for these very words"
+        )
+    return None
+
+
+def _names_file(text: str) -> bool:
+    try:
+        return not any(map(str.isspace, text)) and Path(text).is_file()
+    except (OSError, ValueError):  # too long for a name, or no name at all
+        return False
 
 
 def _model(source: ModelSource, role: Role, settings: SearchConfig) -> Model:

@@ -218,6 +218,8 @@ def test_settings_of_the_search_are_keywords(tmp_path: Path) -> None:
         ({"data": 5}, DataError, "a int is no table; give a path, a DataFrame or a list of dicts"),
         ({"prompt": "Classify {text}."}, PromptError, "prompt variable {text} has no column; columns: message"),
         ({"prompt": Path("nowhere.md")}, PromptError, "no such file"),
+        ({"prompt": __file__}, ConfigError, "is a file here; give Path("),
+        ({"budget": {"task_calls": 9}}, ConfigError, "such as Budget(task_calls=800), not a dict"),
         ({"judges": ["label_sett"]}, AssetError, "no judge 'label_sett'"),
         ({"judges": ["tone"]}, ConfigError, "judge tone needs models.judge"),
         ({"task": "nobody/knows"}, ConfigError, "knows no provider 'nobody'; known are"),
