@@ -12,10 +12,10 @@ import synthetic
 import promptlearn
 from promptlearn import Budget, RunResult
 from promptlearn.dataset import load_dataset
-from promptlearn.errors import ConfigError, TooManyErrors
+from promptlearn.errors import ConfigError, ModelError, TooManyErrors
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.proposing.base import Brief
-from promptlearn.records import Draft, Message, Prompt, Rule
+from promptlearn.records import Draft, Message, Prompt, Review, Rule
 from promptlearn.report import family, load_run, overview
 from promptlearn.report.earnings import earnings
 from promptlearn.runlog import Event
@@ -84,6 +84,28 @@ def test_what_was_there_before_is_measured_too_and_stays(tmp_path: Path) -> None
     with open_store(tmp_path / "store.db") as store:
         said = [decision.reason for decision in store.reader.decisions(result.run_id) if decision.stage == "prune"]
     assert any("was there before and stays" in reason for reason in said)
+
+
+def test_a_rule_without_which_rows_fail_is_not_pruned(tmp_path: Path) -> None:
+    """A failure is no score, and nothing gained: where the rule is missing, nobody knows what the answers would be."""
+
+    def answer(messages: Sequence[Message]) -> str | ModelError:
+        if "Answer in one line." not in messages[0].content and "parcel is wet" in messages[-1].content:
+            return ModelError("program", "the tool crashed")
+        return synthetic.answer(messages)
+
+    line = Review("r9", "Answer in one line.", trusted=True, state="approved", url="u9")
+    result = learn(
+        tmp_path,
+        task=ScriptedModel(answer, identity="crashes"),
+        reviews=[*synthetic.house_rules(), line],
+        proposers=["rules"],
+    )
+    assert "Answer in one line." in [rule.text for rule in result.prompt.rules]
+    assert result.best.errors == 0
+    with open_store(tmp_path / "store.db") as store:
+        said = [decision.reason for decision in store.reader.decisions(result.run_id) if decision.stage == "prune"]
+    assert any("rows fail without it" in reason for reason in said)
 
 
 @pytest.mark.parametrize("cap", [290, 400, 600])

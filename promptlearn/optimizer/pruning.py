@@ -35,16 +35,24 @@ class Measured:
     """Prompt with the part minus prompt without it."""
     settled: bool
     """Whether it ran on all rows, or as far as the part has plainly shown its worth."""
+    failed: Sequence[float] = ()
+    """What the prompt with the part scores on each row that only the one without it failed on."""
 
     @property
     def idle(self) -> bool:
-        return self.settled and _learned(self.drop.what) and self.test.n > 0 and self.test.difference <= 0
+        return self.settled and _learned(self.drop.what) and self.test.n > 0 and not self.adds
+
+    @property
+    def adds(self) -> bool:
+        """Whether it is better to have it; rows that fail without it count as lost, as in the proof."""
+        return round(self.test.difference * self.test.n + sum(self.failed), 9) > 0
 
 
 class Pruner:
     """Measures the learned parts, last learned first, each against all that is left so far.
 
-    A part whose absence costs nothing on the validation rows goes (among equals the shorter wins). A part that is
+    A part whose absence costs nothing on the validation rows goes (among equals the shorter wins); a row that fails
+    without it, and not with it, costs what it scored. A part that is
     plainly worth keeping is measured no further; stopping there by evidence, not by the first lucky block, keeps its
     measured worth honest. Parts that were there before are measured last and stay; those that the contract needs are
     left alone. Where the budget holds fewer rows, as many parts are measured as fit, and none goes that could not be
@@ -114,6 +122,7 @@ class Pruner:
         """The first of these parts, as many as the budget holds, on rows up to where each has shown its worth."""
         pairs: list[list[tuple[float, float]]] = [[] for _ in group]
         evidence = [Evidence() for _ in group]
+        failed: list[list[float]] = [[] for _ in group]
         ends = [0] * len(group)
         running, start = [*range(len(group))], 0
         while start < len(self._validation):
@@ -131,13 +140,17 @@ class Pruner:
             for at, dropped in zip(running, without, strict=True):
                 ends[at] = start
                 for with_it, without_it in zip(kept, dropped, strict=True):
-                    if with_it.score is not None and without_it.score is not None:
-                        pairs[at].append((with_it.score, without_it.score))
-                        evidence[at].add(with_it.score - without_it.score)
+                    if with_it.score is None:
+                        continue
+                    if without_it.score is None:
+                        failed[at].append(with_it.score)
+                        continue
+                    pairs[at].append((with_it.score, without_it.score))
+                    evidence[at].add(with_it.score - without_it.score)
         tests = [paired_test([old for old, _ in one], [new for _, new in one]) for one in pairs]
         return [
-            Measured(drop, test, end >= len(self._validation) or shown.value >= PLAIN)
-            for drop, test, end, shown in zip(group, tests, ends, evidence, strict=True)
+            Measured(drop, test, end >= len(self._validation) or shown.value >= PLAIN, lost)
+            for drop, test, end, shown, lost in zip(group, tests, ends, evidence, failed, strict=True)
             if end
         ]
 
@@ -190,6 +203,8 @@ class Pruner:
 
 def _worth(one: Measured) -> str:
     if one.test.n and one.test.difference <= 0:
+        if one.adds:
+            return f"stays, because {len(one.failed)} rows fail without it, and adds nothing"
         if not one.settled:
             return "stays, because the budget held no more than what shows nothing"
         return "adds nothing" if _learned(one.drop.what) else "was there before and stays, though it adds nothing"
