@@ -21,7 +21,7 @@ from promptlearn.estimate import estimate
 from promptlearn.job import Job, JudgeSpec
 from promptlearn.judging import ExactMatch
 from promptlearn.models.scripted import ScriptedModel
-from promptlearn.optimizer.dspy_search import Desk, demonstration, question_of
+from promptlearn.optimizer.dspy_search import Desk, demonstration, field_names, question_of
 from promptlearn.records import Example, Message, Prompt
 from promptlearn.report import load_run
 from promptlearn.result import RunResult
@@ -42,12 +42,12 @@ def writer(messages: Sequence[Message]) -> str:
     return f"[[ ## {wanted} ## ]]\n{value}\n\n[[ ## completed ## ]]"
 
 
-def learn(folder: Path, optimizer: str, write: Any = writer, calls: int = CALLS) -> RunResult:
+def learn(
+    folder: Path, optimizer: str, write: Any = writer, calls: int = CALLS, table: Any = None, **columns: Any
+) -> RunResult:
     return optimize(
         SEED,
-        rows(90),
-        inputs=["message"],
-        expected="tag",
+        load_dataset(table or rows(90), **{"inputs": ["message"], "expected": "tag", **columns}),
         task=task_model(),
         meta=ScriptedModel(write, identity=f"writer/{optimizer}"),
         budget=Budget(task_calls=calls),
@@ -154,10 +154,29 @@ def test_no_prompt_is_the_best_by_failing_where_it_is_hard() -> None:
 def test_demonstrations_of_mipro_name_the_example_that_they_came_from() -> None:
     """Invariant 11."""
     example = Example("e7", {"message": "my parcel"}, "shipping")
-    known = {question_of(example.inputs): example}
-    made = demonstration({"message": example.inputs["message"], "answer": "shipping"}, example.inputs, known)
+    known: Any = {"train": {question_of(example.inputs): [example]}}
+    fields = field_names(["message"])
+    made = demonstration({"message": example.inputs["message"], "answer": "shipping"}, fields, known)
     assert (made.source, made.output) == (example.id, "shipping")
-    assert demonstration({"message": "made up", "answer": "x"}, example.inputs, known).source == ""
+    assert demonstration({"message": "made up", "answer": "x"}, fields, known).source == ""
+
+
+def test_mipro_learns_from_a_table_that_asks_the_same_twice(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    once = [{**row, "id": str(number)} for number, row in enumerate(rows(90))]
+    twice = [*once, *({**row, "id": f"again {row['id']}"} for row in once[:30])]
+    result = learn(tmp_path, "dspy:miprov2", calls=400, table=twice, id="id")
+    assert result.candidates.raced > 0
+    assert result.decision == "improved"
+
+
+@pytest.mark.parametrize("column", ["answer", "base", "Customer name", "class"])
+def test_mipro_takes_columns_of_any_name(tmp_path: Path, column: str) -> None:
+    pytest.importorskip("optuna")
+    table = [{**row, column: "kim"} for row in rows(90)]
+    result = learn(tmp_path, "dspy:miprov2", calls=400, table=table, inputs=["message", column])
+    assert (result.stop_reason, result.decision) == ("trials", "improved")
+    assert all(set(demo.inputs) == {"message", column} for demo in result.prompt.demonstrations)
 
 
 @pytest.mark.parametrize("optimizer", ["dspy:gepa", "dspy:miprov2"])

@@ -21,6 +21,8 @@ import importlib
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
+from keyword import iskeyword
 from typing import Any, TypeVar
 
 from promptlearn.config import SearchConfig
@@ -51,6 +53,10 @@ CANDIDATES, DEMONSTRATIONS = 6, 4
 """MIPROv2: instructions and sets of demonstrations, and demonstrations in a set, as `auto="light"` has them."""
 GEPA_MINIBATCH = 3
 """Rows that GEPA reflects on."""
+_LEARNING: tuple[Split, ...] = ("validation", "train")
+"""What they may read. A question that stands in both is asked for the sake of validation."""
+_THEIRS = frozenset({"answer", "augmented", "base", "self", "signature"})
+"""Names that a field of DSPy's examples or signatures can not have, or that stand for something else there."""
 
 
 def bootstrapping(train: int) -> tuple[int, int]:
@@ -330,7 +336,7 @@ def _miprov2(desk: Desk) -> None:
     lm, engine = lm_of(_Listening(desk))
     engine.loop = desk.loop
     demonstrations = DEMONSTRATIONS if task.demonstrations else 0
-    validation = task.dataset.validation
+    validation, fields = task.dataset.validation, field_names(task.dataset.variables)
     optimizer = dspy.MIPROv2(
         metric=lambda gold, pred, trace=None: pred.score,
         prompt_model=lm,
@@ -346,8 +352,8 @@ def _miprov2(desk: Desk) -> None:
     with dspy.context(lm=lm):
         optimizer.compile(
             student,
-            trainset=_golds(dspy, task.dataset.train),
-            valset=_golds(dspy, validation),
+            trainset=_golds(dspy, task.dataset.train, fields),
+            valset=_golds(dspy, validation, fields),
             num_trials=_trials(task.calls, len(validation)),
             minibatch=len(validation) > MINIBATCH,
             minibatch_size=min(MINIBATCH, len(validation)),
@@ -389,9 +395,9 @@ def _student(dspy: Any, desk: Desk) -> Any:
     """A DSPy program with a predictor per section, which answers with rows of the run."""
     names = desk.task.sections
     texts = split_sections(desk.task.seed.text, names)
-    inputs = ", ".join(desk.task.dataset.variables)
-    examples = {question_of(one.inputs): one for one in desk.task.dataset.train + desk.task.dataset.validation}
-    validation = {one.id for one in desk.task.dataset.validation}
+    fields = field_names(desk.task.dataset.variables)
+    inputs = ", ".join(fields.values())
+    asked = {split: _by_question(desk.task.dataset.split(split)) for split in _LEARNING}
 
     class Student(dspy.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -402,14 +408,15 @@ def _student(dspy: Any, desk: Desk) -> Any:
             return super().deepcopy()
 
         def forward(self, **given: Any) -> Any:
-            example = examples[question_of(given)]
+            question = question_of({column: given[field] for column, field in fields.items() if field in given})
+            split = next(split for split in _LEARNING if question in asked[split])
             prompt = desk.prompt({name: s.signature.instructions for name, s in zip(names, self.steps, strict=True)})
-            demos = tuple(demonstration(demo, given, examples) for demo in self.steps[-1].demos)
+            demos = tuple(demonstration(demo, fields, asked) for demo in self.steps[-1].demos)
             prompt = replace(prompt, demonstrations=demos or prompt.demonstrations)
-            rows = desk.rows(prompt, [example], "validation" if example.id in validation else "train")
-            if rows is not None and rows[0].score is None:
+            rows = desk.rows(prompt, asked[split][question], split)
+            if rows is not None and all(row.score is None for row in rows):
                 raise ValueError(rows[0].trouble)
-            output, score = ("", 0.0) if rows is None else (rows[0].rollout.output, rows[0].score)
+            output, score = ("", 0.0) if rows is None else (rows[0].rollout.output, _mean(rows))
             if dspy.settings.trace is not None:
                 dspy.settings.trace.append((self.steps[-1], given, dspy.Prediction(answer=output)))
             return dspy.Prediction(answer=output, score=score)
@@ -417,16 +424,44 @@ def _student(dspy: Any, desk: Desk) -> Any:
     return Student()
 
 
-def demonstration(demo: Any, like: Mapping[str, Json], examples: Mapping[str, Example]) -> Demonstration:
+def field_names(columns: Sequence[str]) -> dict[str, str]:
+    """Column → what DSPy can call it: its own name, unless that is none in Python, or one of DSPy's."""
+    taken = {name for name in columns if _can_be_field(name)}
+    free = (name for number in count(1) if (name := f"input_{number}") not in taken)
+    return {name: name if name in taken else next(free) for name in columns}
+
+
+def _can_be_field(name: str) -> bool:
+    return name.isidentifier() and not iskeyword(name) and not name.startswith("_") and name not in _THEIRS
+
+
+def _by_question(examples: Sequence[Example]) -> dict[str, list[Example]]:
+    """Rows by what they ask; a table may ask the same twice, and DSPy tells rows apart by that alone."""
+    found: dict[str, list[Example]] = {}
+    for one in examples:
+        found.setdefault(question_of(one.inputs), []).append(one)
+    return found
+
+
+def _mean(rows: Sequence[Row]) -> float:
+    return sum(row.score or 0.0 for row in rows) / len(rows)
+
+
+def demonstration(
+    demo: Any, fields: Mapping[str, str], asked: Mapping[Split, Mapping[str, Sequence[Example]]]
+) -> Demonstration:
     """DSPy's demonstration as ours, with the example that it was taken from."""
-    inputs = {name: demo[name] for name in like if name in demo}
-    source = examples.get(question_of(inputs))
-    return Demonstration(inputs, as_text(demo["answer"]), source.id if source else "")
+    inputs = {column: demo[field] for column, field in fields.items() if field in demo}
+    question = question_of(inputs)
+    source = next((rows[question][0].id for rows in asked.values() if question in rows), "")
+    return Demonstration(inputs, as_text(demo["answer"]), source)
 
 
-def _golds(dspy: Any, examples: Sequence[Example]) -> list[Any]:
+def _golds(dspy: Any, examples: Sequence[Example], fields: Mapping[str, str]) -> list[Any]:
     return [
-        dspy.Example(**example.inputs, answer=as_text(example.expected)).with_inputs(*example.inputs)
+        dspy.Example(
+            **{fields[column]: value for column, value in example.inputs.items()}, answer=as_text(example.expected)
+        ).with_inputs(*(fields[column] for column in example.inputs))
         for example in examples
     ]
 
