@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from promptlearn.labels import as_labels
 from promptlearn.records import Example, Json, Prompt, as_text
+from promptlearn.words import SPACELESS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,12 +44,7 @@ GAP = 3
 DISTINCT = 0.9
 """Part of a column's short answers that has to be distinct: else they are names."""
 
-_SPACELESS = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
-    "\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Thai, Lao, Burmese, Khmer, kana and Han."""
-_STARTS_SPACELESS = re.compile(f"[{_SPACELESS}]")
+_STARTS_SPACELESS = re.compile(f"[{SPACELESS}]")
 _ASCII_WORD = re.compile(r"[A-Za-z0-9]+(?:_+[A-Za-z0-9]+)*")
 
 
@@ -207,8 +203,8 @@ def _word(text: str) -> re.Pattern[str]:
 def _any_word() -> re.Pattern[str]:
     """A letter of a script without spaces, or letters and digits in a row; marks belong to the letter before them."""
     marks = "".join(char for char in map(chr, range(0x300, 0x10000)) if unicodedata.category(char)[0] == "M")
-    letter = rf"[^\W_{_SPACELESS}]"
-    return re.compile(rf"(?=\w)[{_SPACELESS}][{marks}]*|{letter}(?:{letter}+|[{marks}]+|_+(?={letter}))*")
+    letter = rf"[^\W_{SPACELESS}]"
+    return re.compile(rf"(?=\w)[{SPACELESS}][{marks}]*|{letter}(?:{letter}+|[{marks}]+|_+(?={letter}))*")
 
 
 def _runs(words: list[str], size: int) -> Iterator[Words]:

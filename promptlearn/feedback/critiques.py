@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from promptlearn.records import Example, Rollout, Verdict, as_text
+from promptlearn.words import words_in
 
 _WORD = re.compile(r"\w+")
 _ALIKE = 0.5
@@ -119,4 +120,4 @@ def _own_words(critique: Critique) -> frozenset[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(text.casefold()))
+    return frozenset(words_in(text.casefold()))

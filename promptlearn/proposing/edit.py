@@ -21,6 +21,7 @@ from promptlearn.proposing.meta import MetaPrompt, Request, answer, gather, repe
 from promptlearn.proposing.origin import origin
 from promptlearn.proposing.wording import as_rule, normalised, says
 from promptlearn.records import Draft, FailureMode, Prompt, Review, Rule, Usage
+from promptlearn.words import count_words
 
 _RULES = 3
 """That one reply may write at most, where it is about fewer mistakes."""
@@ -161,7 +162,7 @@ def edits(reply: str, most: int = _RULES) -> list[Edit]:
         raise ModelError("unparseable", "the reply has no <add>, <change> or <remove> line; reply with such lines only")
     for edit in found:
         if edit.action != "remove" and (
-            len(edit.text.split()) < _LEAST_WORDS or normalised(edit.text) in _TEMPLATE_WORDS
+            count_words(edit.text) < _LEAST_WORDS or normalised(edit.text) in _TEMPLATE_WORDS
         ):
             raise ModelError("unparseable", f"{edit.text[:60]!r} is no rule; write what the assistant must do")
     return found[: 2 * most]

@@ -16,6 +16,7 @@ from promptlearn.proposing.base import Brief
 from promptlearn.records import Example, FailureMode, Prompt, Review, as_text
 from promptlearn.tokens import estimate_tokens
 from promptlearn.variables import mark_variables
+from promptlearn.words import count_words
 
 _KEPT = 4
 _FIELD = 300
@@ -108,7 +109,7 @@ def own_variables(parent: Prompt) -> list[str]:
 
 def room(parent: Prompt) -> int:
     """How many words a rewritten text may have, so that it keeps the contract and does not swell."""
-    words = max(_LEAST_WORDS, int(_GROWTH * len(parent.learned_text().split())))
+    words = max(_LEAST_WORDS, int(_GROWTH * count_words(parent.learned_text())))
     cap = parent.contract.max_tokens
     if cap is None:
         return words

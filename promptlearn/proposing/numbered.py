@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from promptlearn.errors import ModelError
 from promptlearn.proposing.wording import as_rule, normalised
 from promptlearn.records import Rule
+from promptlearn.words import count_words, is_spaceless, words_in
 
 _LEAST_WORDS = 3
 _TELLING = 4
@@ -52,7 +53,7 @@ def _made(numbers: str, text: str, shown: Sequence[Statement], noun: str) -> Mad
     said = [int(number) for number in _NUMBER.findall(numbers)]
     if not said or any(number not in range(1, len(shown) + 1) for number in said):
         raise ModelError("unparseable", f"from={numbers!r} names no {noun}; the {noun}s are 1 to {len(shown)}")
-    if len(text.split()) < _LEAST_WORDS or normalised(text) == _TEMPLATE_WORDS:
+    if count_words(text) < _LEAST_WORDS or normalised(text) == _TEMPLATE_WORDS:
         raise ModelError("unparseable", f"{text[:60]!r} is no rule; write what the assistant must do")
     of = tuple(dict.fromkeys(number - 1 for number in said))
     if not _telling(text) & {word for at in of for word in _telling(shown[at].text)}:
@@ -61,4 +62,4 @@ def _made(numbers: str, text: str, shown: Sequence[Statement], noun: str) -> Mad
 
 
 def _telling(text: str) -> set[str]:
-    return {word for word in normalised(text).split() if len(word) >= _TELLING}
+    return {word for word in words_in(normalised(text)) if len(word) >= _TELLING or is_spaceless(word)}

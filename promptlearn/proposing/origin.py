@@ -11,6 +11,7 @@ from math import fsum, log
 
 from promptlearn.proposing.wording import normalised
 from promptlearn.records import FailureMode, Review
+from promptlearn.words import is_spaceless, words_in
 
 _CLEAR = 0.5
 """Share of the telling words of a rule that a mode must have, to be named without the others."""
@@ -49,7 +50,7 @@ def _say(rule: str, reviews: Sequence[set[str]], weights: Mapping[str, float]) -
     """
 
     def weight(words: set[str]) -> float:
-        return fsum(weights.get(word, 0.0) for word in words if len(word) >= _TELLING)
+        return fsum(weights.get(word, 0.0) for word in words if len(word) >= _TELLING or is_spaceless(word))
 
     said = _words(rule)
     shared = [weight(said & words) for words in reviews]
@@ -59,4 +60,4 @@ def _say(rule: str, reviews: Sequence[set[str]], weights: Mapping[str, float]) -
 
 
 def _words(text: str) -> set[str]:
-    return set(normalised(text).split())
+    return set(words_in(normalised(text)))

@@ -19,6 +19,7 @@ from promptlearn.proposing.material import material
 from promptlearn.proposing.meta import MetaPrompt, Request, ask, repeat_index
 from promptlearn.proposing.numbered import Made, Statement, read_numbered
 from promptlearn.records import Demonstration, Draft, Prompt, Rule, as_text
+from promptlearn.words import count_words
 
 _TRIES = 8
 """Draws per draft: some break the contract, some come twice."""
@@ -113,7 +114,7 @@ class PruneProposer:
 
     def _request(self, brief: Brief) -> Request[Draft | None]:
         shown = material(brief, ())
-        words = sum(len(rule.text.split()) for rule in brief.parent.rules)
+        words = sum(count_words(rule.text) for rule in brief.parent.rules)
         return Request(
             self._meta_prompt, shown, shown, words, lambda text: fused(text, brief.parent), repeat_index(brief.seed, 0)
         )

@@ -21,6 +21,7 @@ from promptlearn.proposing.meta import MetaPrompt, Request, ask, gather, repeat_
 from promptlearn.proposing.tracing import traced
 from promptlearn.proposing.wording import normalised, says
 from promptlearn.records import Draft, FailureMode, Prompt
+from promptlearn.words import count_words
 
 _LEAST_WORDS = 5
 _SHINGLE = 8
@@ -91,7 +92,7 @@ def unwrapped(text: str) -> str:
 
 def trouble(text: str, parent: Prompt, meta_prompt: MetaPrompt) -> str | None:
     """Why this can not be a system prompt, in words for the model that wrote it; None where it can."""
-    if len(text.split()) < _LEAST_WORDS:
+    if count_words(text) < _LEAST_WORDS:
         return f"the prompt has fewer than {_LEAST_WORDS} words; write the whole new system prompt between the tags"
     if _PREAMBLE.match(text) and not _PREAMBLE.match(parent.text):
         return "the prompt begins like a chat message; write only the instructions for the assistant between the tags"

@@ -15,6 +15,7 @@ from promptlearn.contract import violations
 from promptlearn.meaning import likeness, meaning, says_same
 from promptlearn.proposing.wording import normalised
 from promptlearn.records import Prompt, Rule
+from promptlearn.words import count_words
 
 _ALIKE = 0.8
 """Cosine of two subjects from which a line may be an old rule."""
@@ -42,7 +43,7 @@ def _found(lines: Sequence[str], old: Sequence[Rule]) -> dict[int, Rule]:
     said = {at: _MARKER.sub("", line).strip() for at, line in enumerate(lines)}
     exact = {normalised(rule.text): rule for rule in old}
     found = {at: replace(exact[key], effect=None) for at, text in said.items() if (key := normalised(text)) in exact}
-    left = [at for at, text in said.items() if at not in found and len(text.split()) > 1 and not text.endswith(":")]
+    left = [at for at, text in said.items() if at not in found and count_words(text) > 1 and not text.endswith(":")]
     missing = [rule for rule in old if rule.text not in {one.text for one in found.values()}]
     meanings = [meaning(text) for text in (*(rule.text for rule in missing), *(said[at] for at in left))]
     if not missing or not left:

@@ -114,6 +114,13 @@ def test_words_that_only_quote_the_row_do_not_make_critiques_alike() -> None:
     assert len(failure_modes(rows, 2000)) == 2
 
 
+def test_critiques_in_a_script_without_spaces_are_alike_as_well() -> None:
+    said = "回答没有使用规定的标签，而是写了一段客套话，应该只写“{}”这个标签。"
+    rows = [row(number, wrong(said.format(tag))) for number, tag in enumerate(["退货", "账单", "账户", "运输"])]
+    rows.append(row(4, wrong("语气太生硬，没有问候客户。")))
+    assert [len(mode.examples) for mode in failure_modes(rows, 2000)] == [4, 1]
+
+
 def test_evidence_quotes_the_row_verbatim() -> None:
     mode = failure_modes([row(1, wrong("expected `shipping`, got {{braces}} & $x"), output="{{braces}} & $x")], 1000)[0]
     assert mode.evidence == (
