@@ -19,15 +19,20 @@ MAX_RULE_LENGTH = 400
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _FENCE_LINE = re.compile(r"^[ \t]*(?:```|~~~)[^\n]*$", re.MULTILINE)
 _QUOTED_LINE = re.compile(r"^[ \t]*>[^\n]*$", re.MULTILINE)
-_LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
-_AUTOLINK = re.compile(r"<(?:[a-z][a-z0-9+.-]*:[^>\s]*|[^>\s@]+@[^>\s]+)>", re.IGNORECASE)
-_URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]*://|www\.)[^\s<>\"')\]]+", re.IGNORECASE)
+# Bounded, because a text of nothing but their first characters would take time that grows with the square of it.
+_LINK = re.compile(r"!?\[([^\]]{0,400})\](?:\([^)]{0,2000}\)|\[[^\]]{0,400}\])")
+_AUTOLINK = re.compile(r"<(?:[a-z][a-z0-9+.-]{0,30}:[^>\s]{0,2000}|[^<>\s@]{1,300}@[^>\s]{1,300})>", re.IGNORECASE)
+_URL = re.compile(r"\b(?:[a-z][a-z0-9+.-]{0,30}://|www\.)[^\s<>\"')\]]+", re.IGNORECASE)
+_CODE = r"(`[^`\n]*`)|"
+"""What stands in back-ticks is no markup: a rule may be about a tag."""
 _INLINE_TAG = re.compile(
-    r"</?(?:a|abbr|b|big|code|del|em|font|i|ins|kbd|q|s|samp|small|span|strike|strong|style|sub|sup|tt|u|var)\b[^<>]*>",
+    _CODE + r"</?(?:a|abbr|b|big|code|del|em|font|i|ins|kbd|q|s|samp|small|span|strike|strong|style|sub|sup|tt|u|var)\b"
+    r"[^<>]*>",
     re.IGNORECASE,
 )
 _BLOCK_TAG = re.compile(
-    r"</?(?:blockquote|br|center|dd|details|div|dl|dt|h[1-6]|hr|iframe|img|li|ol|p|picture|pre|script|source|summary"
+    _CODE
+    + r"</?(?:blockquote|br|center|dd|details|div|dl|dt|h[1-6]|hr|iframe|img|li|ol|p|picture|pre|script|source|summary"
     r"|svg|table|tbody|td|tfoot|th|thead|tr|ul|video)\b[^<>]*>",
     re.IGNORECASE,
 )
@@ -38,13 +43,14 @@ _SAME = re.compile(r"[\W_]+")
 def as_rule(text: str, variables: Collection[str] = ()) -> str:
     """`text` as one rule of at most `MAX_RULE_LENGTH` characters; empty where nothing is left to say.
 
-    HTML comments, quoted lines, tags and invisible characters go; links and images leave their words; a variable of
-    the prompt becomes its bare name, so that no rule asks for another copy of the input.
+    HTML comments, quoted lines, tags (but for those in back-ticks) and invisible characters go; links and images leave
+    their words; a variable of the prompt becomes its bare name, so that no rule asks for another copy of the input.
     """
     text = _COMMENT.sub(" ", visible(text))
     text = _QUOTED_LINE.sub(" ", _FENCE_LINE.sub(" ", text))
     text = _URL.sub(" ", _AUTOLINK.sub(" ", _LINK.sub(r"\1", text)))
-    text = substitute(_BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", text)), {name: name for name in variables})
+    text = _BLOCK_TAG.sub(lambda match: match[1] or " ", _INLINE_TAG.sub(r"\1", text))
+    text = substitute(text, {name: name for name in variables})
     text = _MARKER.sub("", " ".join(text.split()))
     return _cut(text) if _SAME.sub("", text) else ""
 
@@ -53,10 +59,10 @@ def _cut(text: str) -> str:
     if len(text) <= MAX_RULE_LENGTH:
         return text
     head = text[: MAX_RULE_LENGTH - 1]
-    sentence = max(head.rfind(mark) for mark in (". ", "! ", "? "))
+    sentence = max(head.rfind(mark) for mark in (". ", "! ", "? ", "。", "！", "？"))
     if sentence >= MAX_RULE_LENGTH // 2:
         return head[: sentence + 1]
-    return head.rpartition(" ")[0].rstrip(" ,;:") + "…"
+    return (head.rpartition(" ")[0] or head).rstrip(" ,;:") + "…"
 
 
 def normalised(text: str) -> str:

@@ -1,5 +1,6 @@
 """Rules from suggestions and approved reviews: known wording, clean text, named sources, nothing copied."""
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -123,6 +124,7 @@ async def test_what_one_example_stands_behind_comes_last() -> None:
         ("Answer with a < b, never <order id>", "Answer with a < b, never <order id>"),
         ("👍", ""),
         ("<!-- nothing else -->", ""),
+        ("Put it in `<summary>`, <p>not in <b>bold</b>.", "Put it in `<summary>`, not in bold."),
     ],
 )
 def test_comments_become_plain_words(comment: str, rule: str) -> None:
@@ -134,6 +136,15 @@ def test_a_long_comment_ends_with_a_sentence() -> None:
     assert len(text) <= MAX_RULE_LENGTH
     assert text.endswith("length.")
     assert as_rule("word " * 200).endswith("word…")
+    assert as_rule("每次回答都要先道歉。" * 60) == "每次回答都要先道歉。" * 39
+    assert as_rule("请" * 500) == "请" * 399 + "…"
+
+
+@pytest.mark.parametrize("piece", ["[", "![", "<", "a.", "[a]("])
+def test_a_comment_of_nothing_but_marks_takes_no_time(piece: str) -> None:
+    began = time.process_time()
+    as_rule(piece * (60_000 // len(piece)))
+    assert time.process_time() - began < 5
 
 
 @given(st.text(max_size=900))
