@@ -5,14 +5,16 @@ from typing import Any
 
 import dspy
 import pytest
-from dspy_desk import TwoSteps, examples, language_model, metric, tagger
-from synthetic import TAGS
+from dspy_desk import TwoSteps, examples, language_model, metric, reply, tagger
+from synthetic import SEED, TAGS
 
 from promptlearn.dspy import MetricJudge, PromptLearn, as_metric, load_prompt
 from promptlearn.errors import ConfigError, ModelError
 from promptlearn.judging import LabelSet
 from promptlearn.judging.finding import not_judged
+from promptlearn.models.base import Reply
 from promptlearn.models.scripted import ScriptedModel
+from promptlearn.programs.dspy_lm import messages_of, response_of
 from promptlearn.programs.dspy_module import DspyProgram
 from promptlearn.records import Example, Failure, Rollout
 
@@ -23,9 +25,9 @@ def _desk() -> Any:
         yield
 
 
-def compile_with(folder: Path, program: Any, judged: Any = metric, **options: Any) -> Any:
+def compile_with(folder: Path, program: Any, judged: Any = metric, table: Any = None, **options: Any) -> Any:
     options = {"meta": False, "task_calls": 400, "minibatch": 4, "drafts": 2, "rounds": 2, "prune": False, **options}
-    return PromptLearn(judged, store=folder / "store.db", **options).compile(program, trainset=examples(90))
+    return PromptLearn(judged, store=folder / "store.db", **options).compile(program, trainset=table or examples(90))
 
 
 def test_compile_learns_proves_and_leaves_the_student_alone(tmp_path: Path) -> None:
@@ -74,6 +76,34 @@ def test_what_is_not_proven_is_not_shipped(tmp_path: Path) -> None:
     learned = compile_with(tmp_path, tagger(), never, rounds=1)
     assert learned.promptlearn.decision == "not_proven"
     assert learned.demos == []
+
+
+def test_examples_may_have_more_labels_than_the_program_gives_or_none(tmp_path: Path) -> None:
+    more = [dspy.Example(**one.toDict(), source="mail").with_inputs("message") for one in examples(90)]
+    learned = compile_with(tmp_path / "more", tagger(), table=more, proposers=["demos"])
+    assert learned.promptlearn.decision == "improved"
+    assert {demo.tag for demo in learned.demos} <= set(TAGS.values())
+    known = {one.message: one.tag for one in examples(90)}
+    bare = [dspy.Example(message=one.message).with_inputs("message") for one in examples(90)]
+    learned = compile_with(tmp_path / "none", tagger(), lambda gold, pred: known[gold.message] == pred.tag, table=bare)
+    assert learned.promptlearn.baseline.n > 0
+
+
+def test_a_demonstration_shows_a_label_under_its_own_name(tmp_path: Path) -> None:
+    """The program's answer is its last output, and the examples say nothing of it."""
+
+    class Reasoning:
+        def complete(self, request: Any) -> Any:
+            said = reply(messages_of(request))
+            reason = "[[ ## reason ## ]]\nso it is\n\n[[ ## completed"
+            return response_of(Reply(said.replace("[[ ## completed", reason)), request.model)
+
+    program = dspy.Predict(dspy.Signature("message -> tag, reason", SEED))
+    with dspy.context(lm=dspy.LM("scripted/reasoning", engine=Reasoning(), cache=False, num_retries=0)):
+        learned = compile_with(tmp_path, program, proposers=["demos"])
+    assert learned.promptlearn.decision == "improved"
+    assert learned.demos
+    assert all(set(demo.labels().keys()) == {"tag"} for demo in learned.demos)
 
 
 def test_without_a_language_model_it_says_so(tmp_path: Path) -> None:

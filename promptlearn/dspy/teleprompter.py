@@ -107,7 +107,7 @@ class PromptLearn(Teleprompter):  # type: ignore[misc]
         if lm is None:
             raise ConfigError("no language model: call dspy.configure(lm=dspy.LM(…)) first")
         program = DspyProgram(student, lm, answer=self.answer)
-        dataset, golds = _dataset(trainset, valset, testset)
+        dataset, golds = _dataset(program, trainset, valset, testset)
         program.model.examples.update(golds)
         job = self._job(program, dataset, MetricJudge(self.metric, program, golds), lm)
         with job.store:
@@ -174,7 +174,7 @@ def _model(source: Any) -> Model:
 
 
 def _dataset(
-    train: Sequence[Any], validation: Sequence[Any] | None, test: Sequence[Any] | None
+    program: DspyProgram, train: Sequence[Any], validation: Sequence[Any] | None, test: Sequence[Any] | None
 ) -> tuple[Dataset, dict[str, Any]]:
     """The examples as a dataset, and each of DSPy's by the id that it has there."""
     given: list[tuple[Split | None, Any]] = [("train" if validation else None, one) for one in train]
@@ -191,17 +191,27 @@ def _dataset(
         number = _id(one)
         golds[number] = one
         wanted = {key: _json(value) for key, value in one.labels().items()}
-        expected = next(iter(wanted.values())) if len(wanted) == 1 else wanted or None
         row = {f"in.{key}": value for key, value in inputs.items()}
-        rows.append({**row, "id": number, "split": split or shares[number], "expected": expected})
+        rows.append({**row, "id": number, "split": split or shares[number], "expected": _expected(wanted, program)})
     if not rows:
         raise DataError("trainset is empty; give examples with their inputs marked")
     names = {key.removeprefix("in."): key for key in rows[0] if key.startswith("in.")}
-    dataset = load_dataset(rows, inputs=names, expected="expected", id="id", split={"column": "split"})
+    labelled = all(row["expected"] not in (None, "") for row in rows)
+    expected = "expected" if labelled else None  # the metric knows what it looks for
+    dataset = load_dataset(rows, inputs=names, expected=expected, id="id", split={"column": "split"})
     empty = [name for name in ("train", "validation", "test") if not dataset.split(name)]
     if empty:
         raise DataError(f"no rows are left for {empty[0]}; give more examples, or trainset, valset and testset")
     return dataset, golds
+
+
+def _expected(labels: dict[str, Json], program: DspyProgram) -> Json:
+    """What a demonstration may show: the answer, or by name the labels that are outputs of the program, if any are."""
+    shown = {name: value for name, value in labels.items() if name in program.outputs} or labels
+    if len(shown) != 1:
+        return shown or None
+    [(name, value)] = shown.items()
+    return {name: value} if name in program.outputs and name != program.answer else value
 
 
 def _shares(has_validation: bool, has_test: bool, ids: Sequence[str]) -> dict[str, Split]:

@@ -92,7 +92,7 @@ class DspyProgram:
         last = module.named_predictors()[-1][1]
         self._inputs = tuple(last.signature.input_fields)
         self.answer = answer or next(reversed(last.signature.output_fields))
-        self._demos_shown = tuple(last.signature.output_fields)
+        self.outputs = tuple(last.signature.output_fields)
         state = fingerprint(_state(module), 32)
         self.identity = f"dspy/{fingerprint([FORM, dspy.__version__, state, source, self.answer], 32)}"
         self.model = DspyModel(self, asks)
@@ -104,7 +104,7 @@ class DspyProgram:
     @property
     def takes_demonstrations(self) -> bool:
         """Whether an example's inputs are what the last predictor is asked with."""
-        return len(self.predictors) == 1 and self.answer in self._demos_shown
+        return len(self.predictors) == 1 and self.answer in self.outputs
 
     def prompt(self) -> Prompt:
         """The instructions that the program has now, to start from."""
@@ -141,7 +141,7 @@ class DspyProgram:
     def _demo(self, demo: Demonstration) -> dict[str, Json]:
         """A demonstration by field. Several outputs are written as a JSON object; a single one is the answer."""
         inputs = {name: value for name, value in demo.inputs.items() if name in self._inputs}
-        outputs = _fields(demo.output, self._demos_shown) or {self.answer: demo.output}
+        outputs = _fields(demo.output, self.outputs) or {self.answer: demo.output}
         return {"inputs": inputs, "outputs": outputs}
 
     def _module(self, said: Mapping[str, Any]) -> Any:
