@@ -4,14 +4,13 @@ Knows how to read what such a function returns; nothing about models or files.
 """
 
 import inspect
-import math
 from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from promptlearn.judging.excerpt import cut_end
-from promptlearn.judging.finding import found, not_judged, raised
+from promptlearn.judging.finding import as_score, found, not_judged, raised
 from promptlearn.records import Example, Failure, Rollout, Verdict
 
 _KEYS = {
@@ -56,10 +55,10 @@ class Callable:
             return not_judged(self.name, rollout, raised(error))
 
     def _verdict(self, rollout: Rollout, result: Any) -> Verdict:
-        if isinstance(result, Verdict) and (result.score is None or _score(result.score) is not None):
+        if isinstance(result, Verdict) and (result.score is None or as_score(result.score) is not None):
             return replace(result, name=self.name, rollout=rollout.id)
         fields = _fields(result)
-        score = _score(fields.pop("score", None))
+        score = as_score(fields.pop("score", None))
         if score is None:
             message = f"{self.name} returned {_shown(result)}, not {_POSSIBLE}"
             return not_judged(self.name, rollout, Failure("program", message))
@@ -89,11 +88,3 @@ def _fields(result: Any) -> dict[str, Any]:
     if isinstance(result, tuple) and len(result) == 2:
         return {"score": result[0], "explanation": result[1]}
     return {"score": result}
-
-
-def _score(value: Any) -> float | None:
-    """A number of 0 to 1, numpy's among them; None for anything else."""
-    if not hasattr(type(value), "__float__"):
-        return None
-    score = float(value)
-    return score if math.isfinite(score) and 0.0 <= score <= 1.0 else None

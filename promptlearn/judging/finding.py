@@ -1,7 +1,11 @@
-"""What a judge found, as a verdict: the one place where code judges fill in the record.
+"""What a judge found, as a verdict: the one place where code judges fill in the record, and others' is checked.
 
 Knows the record and the rule that a failure is not a score (invariant 4).
 """
+
+import math
+from dataclasses import replace
+from typing import Any
 
 from promptlearn.errors import ModelError, PromptlearnError, SystemicError
 from promptlearn.judging.excerpt import cut_end
@@ -53,6 +57,42 @@ def not_judged(
         source=source or name,
         usage=usage or Usage(),
     )
+
+
+def as_record(name: str, rollout: Rollout, said: object) -> Verdict:
+    """What a judge returned, as the store can keep it: plain numbers and texts, and no score beside an error.
+
+    Not judged (invariant 4) where it is no verdict, or has a score off the scale.
+    """
+    if not isinstance(said, Verdict):
+        return not_judged(name, rollout, Failure("program", f"{name} returned {cut_end(repr(said), 100)}, no Verdict"))
+    words = replace(
+        said,
+        explanation=_text(said.explanation) or "",
+        label=_text(said.label),
+        suggestion=_text(said.suggestion),
+        passed=None if said.passed is None else bool(said.passed),
+    )
+    if said.error is not None:
+        return replace(words, score=None, passed=None)
+    if said.score is None:
+        return words
+    if (score := as_score(said.score)) is None:
+        failure = Failure("program", f"{name} gave the score {said.score!r}; possible: 0 to 1, or None")
+        return replace(words, score=None, passed=None, error=failure)
+    return replace(words, score=score)
+
+
+def as_score(value: Any) -> float | None:
+    """A number of 0 to 1, numpy's among them; None for anything else."""
+    if not hasattr(type(value), "__float__"):
+        return None
+    score = float(value)
+    return score if math.isfinite(score) and 0.0 <= score <= 1.0 else None
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def raised(error: Exception) -> Failure:

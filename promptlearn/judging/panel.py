@@ -14,8 +14,8 @@ from promptlearn.errors import ConfigError
 from promptlearn.judging.base import Judge, Questioner, Stochastic
 from promptlearn.judging.checks import check_examples
 from promptlearn.judging.excerpt import listing
-from promptlearn.judging.finding import not_judged, raised
-from promptlearn.records import SKIPPED, Example, Failure, Rollout, Split, Verdict, has_passed, is_skipped
+from promptlearn.judging.finding import as_record, not_judged, raised
+from promptlearn.records import SKIPPED, Example, Rollout, Split, Verdict, has_passed, is_skipped
 
 When = Literal["always", "passed"]
 
@@ -216,16 +216,14 @@ async def ask(judge: Judge, example: Example, rollout: Rollout) -> Verdict:
 async def _ask(member: Member, example: Example, rollout: Rollout, repeat: int, known: dict[str, Verdict]) -> Verdict:
     judge = member.judge
     try:
+        said: object
         if not repeat:
-            verdict = await judge.judge(example, rollout)
+            said = await judge.judge(example, rollout)
         elif isinstance(judge, Stochastic):
-            verdict = await judge.judge_again(example, rollout, repeat)
+            said = await judge.judge_again(example, rollout, repeat)
         else:
-            verdict = known[judge.name] if judge.name in known else await judge.judge(example, rollout)
+            said = known[judge.name] if judge.name in known else await judge.judge(example, rollout)
+        verdict = as_record(judge.name, rollout, said)
     except Exception as error:
-        return not_judged(judge.name, rollout, raised(error))
-    verdict = replace(verdict, name=judge.name, rollout=rollout.id, gold=member.gold)
-    if verdict.score is not None and not 0.0 <= verdict.score <= 1.0:
-        failure = Failure("program", f"{judge.name} gave the score {verdict.score}; possible: 0 to 1, or None")
-        return replace(verdict, score=None, passed=None, error=failure)
-    return verdict
+        verdict = not_judged(judge.name, rollout, raised(error))
+    return replace(verdict, name=judge.name, rollout=rollout.id, gold=member.gold)

@@ -3,6 +3,8 @@
 import asyncio
 import math
 from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, SystemicError
 from promptlearn.judging import Contains, ExactMatch, LabelSet, Member, Panel
 from promptlearn.records import Example, Failure, Rollout, Verdict
+from promptlearn.store.codec import decode, encode
 
 EXAMPLE = Example(id="e1", inputs={"q": "?"}, expected="yes")
 ROLLOUT = Rollout(prompt="p", example="e1", output="yes")
@@ -61,6 +64,47 @@ async def test_a_judge_that_raises_has_not_judged() -> None:
     verdicts = await panel.judge(EXAMPLE, ROLLOUT)
     assert verdicts[1].error == Failure("program", "ZeroDivisionError: division by zero")
     assert panel.score(verdicts) is None
+
+
+@dataclass
+class Returns:
+    """A judge that returns what it was given, whatever that is."""
+
+    said: object
+    name: str = "odd"
+
+    async def judge(self, example: Example, rollout: Rollout) -> Verdict:
+        return self.said  # type: ignore[return-value]
+
+
+NO_NUMBER = Verdict("v", "", score="0.7")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("returned", [None, 0.5, {"score": 1}, NO_NUMBER])
+async def test_what_is_no_verdict_is_one_failed_judgement(returned: object) -> None:
+    """Invariant 4: one row's failure is a record."""
+    panel = Panel([Member(Returns(returned))])
+    (verdict,) = await panel.judge(EXAMPLE, ROLLOUT)
+    assert (verdict.name, verdict.rollout, verdict.score) == ("odd", "p/e1", None)
+    assert verdict.error is not None
+    assert verdict.error.kind == "program"
+    assert panel.score([verdict]) is None
+
+
+async def test_a_score_beside_an_error_is_no_score() -> None:
+    """Invariant 4: nor does a failure fire a veto."""
+    failed = Verdict("v", "", score=0.0, passed=False, error=Failure("timeout", "no answer"))
+    panel = Panel([Member(Fixed("a")), Member(Returns(failed), veto=True)])
+    verdicts = await panel.judge(EXAMPLE, ROLLOUT)
+    assert (verdicts[1].score, verdicts[1].passed, verdicts[1].error) == (None, None, failed.error)
+    assert panel.score(verdicts) is None
+
+
+async def test_what_a_verdict_says_in_other_types_can_be_kept() -> None:
+    loose: dict[str, Any] = {"score": Fraction(1, 2), "label": 3, "explanation": None, "passed": 0}
+    (verdict,) = await Panel([Member(Returns(Verdict("v", "", **loose)))]).judge(EXAMPLE, ROLLOUT)
+    assert verdict == decode(Verdict, encode(verdict))
+    assert (verdict.score, verdict.label, verdict.explanation, verdict.passed) == (0.5, "3", "", False)
 
 
 @pytest.mark.parametrize("score", [1.5, -0.5, math.nan, math.inf])
