@@ -213,10 +213,14 @@ class LLMJudge:
         }
 
     def _clean(self, text: str) -> str:
-        """Without secrets, and as a reader sees it: what only a model would read may be meant for the judge."""
-        whole = redact(text, self._secrets)
-        seen = visible(whole)
-        return seen if seen == whole else f"{seen}\n[… {len(whole) - len(seen):,} hidden characters taken out …]"
+        """Without secrets, and as a reader sees it: what only a model would read may be meant for the judge.
+
+        Secrets go last: a hidden character in the middle of a key would hide it from whoever looks for keys.
+        """
+        seen = visible(text)
+        hidden = len(text) - len(seen)
+        shown = redact(seen, self._secrets)
+        return f"{shown}\n[… {hidden:,} hidden characters taken out …]" if hidden else shown
 
     def _verdict(self, rollout: Rollout, shown: _Shown, values: Mapping[str, Any]) -> Verdict:
         """Raises `ModelError("unparseable")` for a reply that can be read and makes no sense."""

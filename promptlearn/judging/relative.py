@@ -177,7 +177,7 @@ class RelativeJudge:
         return cut_middle(self._clean(text), self._max_chars)
 
     def _clean(self, text: str) -> str:
-        return visible(redact(text, self._secrets))
+        return redact(visible(text), self._secrets)  # in this order, as a hidden character would split a key
 
     def _placed(self, name: str, ranking: Ranking) -> Verdict:
         place = ranking.places[name]

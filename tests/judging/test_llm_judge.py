@@ -230,6 +230,17 @@ def test_secrets_reach_no_judge() -> None:
     assert "hunter2" not in str(own.messages(EXAMPLE, run("the password is hunter2-hunter2")))
 
 
+@pytest.mark.parametrize("hidden", ["\u200b", "\u2060", "\x00"])
+def test_a_secret_with_a_hidden_character_in_it_reaches_no_judge(hidden: str) -> None:
+    """Invariant 10: without that character it would be whole again."""
+    own = LLMJudge(load_judge_file("correctness"), JudgeModel(GOOD), secrets=["hunter2-hunter2"])
+    said = f"hunter2-{hidden}hunter2 and sk-{hidden}abcd1234abcd1234"
+    text = str(own.messages(EXAMPLE, run(said)))
+    assert "hunter2" not in text
+    assert "abcd1234" not in text
+    assert "2 hidden characters taken out" in text
+
+
 def test_several_inputs_stand_with_their_names_and_context_can_be_one_column() -> None:
     example = Example(id="e1", inputs={"doc": "Paris is big.", "q": "Where?"}, metadata={"page": 12})
     assert fences(asked("x", example, "groundedness"))["context"] == "doc: Paris is big.\nq: Where?"

@@ -165,6 +165,15 @@ async def test_answers_can_not_break_out_of_their_fences_and_say_their_own_rank(
     assert call.messages[-1].content.count("<<<DATA") == 4
 
 
+async def test_secrets_reach_no_ranking_even_where_a_hidden_character_splits_them() -> None:
+    """Invariant 10."""
+    asked = model(longest_first)
+    rollouts = [run("the password is hunter2-\u200bhunter2", 0), run("b", 1)]
+    await RelativeJudge(asked, secrets=["hunter2-hunter2"]).rank(EXAMPLE, rollouts)
+    (call,) = asked.calls
+    assert "hunter2" not in str(call.messages)
+
+
 async def test_too_many_answers_are_refused() -> None:
     with pytest.raises(ConfigError, match="rank at most 26"):
         await RelativeJudge(model(longest_first)).rank(EXAMPLE, [run(str(n), n) for n in range(27)])
