@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from promptlearn.assets import load_yaml_asset
 from promptlearn.errors import AssetError
+from promptlearn.judging.checklist import check_names
 from promptlearn.records import Json
 from promptlearn.template import template_variables
 
@@ -62,7 +63,7 @@ class JudgeFile(BaseModel):
     ]
     """Label → score. Either labels or a scale."""
     scale: Scale | None = None
-    checklist: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")], str], Field(default_factory=dict)]
+    checklist: Annotated[dict[str, str], Field(default_factory=dict)]
     """Name → criterion, in place of labels and scale: each gets a verdict with a quote, and the score is the share that
     is met. Templates show them as `{{ criteria }}`."""
     turn_notes: bool = False
@@ -80,6 +81,7 @@ class JudgeFile(BaseModel):
             raise ValueError(
                 "needs either labels (label: score) or a scale (low, high), or a checklist (name: criterion)"
             )
+        check_names([*self.checklist])
         if self.checklist and "criteria" not in self.inputs:
             raise ValueError("a checklist needs the input criteria, where the templates show it")
         if self.turn_notes and "conversation" not in self.inputs:

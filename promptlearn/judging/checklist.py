@@ -20,9 +20,14 @@ from promptlearn.models.structured import Field
 from promptlearn.records import CriterionVerdict, Json
 from promptlearn.template import unbroken
 
+NAME = r"[A-Za-z]\w*(?:-+\w+)*"
+"""What a criterion may be called."""
 _LINE = re.compile(
-    r"\W*(?P<name>[\w-]+)\W*?[:|-]\W*(?P<word>met|unmet|not[ _]met)\b\W*?(?:[:|-]\s*(?P<quote>.*))?\Z", re.I
+    r"\W*(?P<name>\w+(?:-+\w+)*)(?=[^\w:|-]*[:|-])\W++(?P<word>met|unmet|not[ _]met)\b"
+    r"\W*?(?:[:|-]\s*(?P<quote>.*))?\Z",
+    re.I,
 )
+"""No two of its parts can share a run of dashes: a reply's long rule would be tried in every way there is."""
 _MARKS = "\"'“”‘’«»`"
 _LEAST = 2
 """Letters or digits of a quote that shows something."""
@@ -33,6 +38,17 @@ _HOW = (
     "that come nearest to it"
 )
 _NOTHING = frozenset({"", "none", "nothing", "n/a", "-"})
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises `ValueError` for criteria whose lines in a reply could not be read, or not be told apart."""
+    for name in names:
+        if re.fullmatch(NAME, name) is None:
+            raise ValueError(f"a criterion is called by one word, such as names_the_price, not {name!r}")
+    folded = [name.casefold() for name in names]
+    double = [name for name in names if folded.count(name.casefold()) > 1]
+    if double:
+        raise ValueError(f"the criteria {double[0]!r} and {double[1]!r} differ in case only")
 
 
 def checks_field(names: Sequence[str]) -> Field:

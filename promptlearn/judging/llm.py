@@ -13,7 +13,15 @@ from typing import Any
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
 from promptlearn.hidden import visible
 from promptlearn.judging.asset import JudgeFile, Scale
-from promptlearn.judging.checklist import as_list, checks_field, label_of, read_checks, share_met, unmet_words
+from promptlearn.judging.checklist import (
+    as_list,
+    check_names,
+    checks_field,
+    label_of,
+    read_checks,
+    share_met,
+    unmet_words,
+)
 from promptlearn.judging.checks import need_expected
 from promptlearn.judging.evidence import evidence_text, show_conversation, took_steps
 from promptlearn.judging.excerpt import cut_end, cut_middle
@@ -99,6 +107,10 @@ class LLMJudge:
         self._fields = _reply_fields(file, self.checklist)
         if options.checklist and not file.checklist:
             raise ConfigError(f"judge {self.name} has no checklist; use the judge `checklist`, or `criteria`")
+        try:
+            check_names([*self.checklist])
+        except ValueError as error:
+            raise ConfigError(f"judge {self.name}: checklist: {error}") from None
         if "criteria" in file.inputs and not self._criteria:
             raise ConfigError(f"judge {self.name} needs `criteria`: say in a sentence or two what it is to look for")
         if options.max_chars < 1:

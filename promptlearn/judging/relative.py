@@ -37,7 +37,10 @@ MOST = len(ascii_uppercase)
 IDENTICAL = "identical"
 """The label where there was nothing to compare."""
 _MAX_WORDS = 600
-_NOTE = re.compile(r"\W*(?:answer\s+)?(?P<name>[A-Z])\W*?[:|)-]\s*(?P<words>.*\w.*)", re.IGNORECASE)
+_NOTE = re.compile(
+    r"\W*(?:answer\s+)?(?P<name>[A-Z])[^\w:|)-]*[:|)-]\s*+(?P<words>\W*+\w.*)",
+    re.IGNORECASE,
+)
 _NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
 CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
 """What makes an answer better, where nobody says."""

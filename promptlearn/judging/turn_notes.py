@@ -24,7 +24,9 @@ FIELD = Field(
     required=False,
 )
 _LINE = re.compile(
-    r"\W*(?:turn\s*)?(?P<turn>\d+)\W*?[:|.)-]\W*(?P<effect>helped|neutral|hurt)\b\W*?(?:[:|-]\s*(?P<why>.*))?\Z", re.I
+    r"\W*(?:turn\s*)?(?P<turn>\d+)(?=[^\w:|.)-]*[:|.)-])\W++(?P<effect>helped|neutral|hurt)\b"
+    r"\W*?(?:[:|-]\s*(?P<why>.*))?\Z",
+    re.I,
 )
 _NOTHING = frozenset({"none", "nothing", "n/a"})
 

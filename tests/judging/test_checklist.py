@@ -1,15 +1,19 @@
 """Criteria one by one and notes on turns: what is asked, what is read, and what is an error and never a zero."""
 
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judge_model import JudgeModel
+from pydantic import ValidationError
 
-from promptlearn.errors import ConfigError
-from promptlearn.judging import LLMJudge, LLMOptions, load_judge_file
+from promptlearn.errors import ConfigError, ModelError
+from promptlearn.judging import JudgeFile, LLMJudge, LLMOptions, load_judge_file
 from promptlearn.judging.evidence import show_conversation
+from promptlearn.judging.relative import read_notes
+from promptlearn.judging.turn_notes import read_turn_notes
 from promptlearn.records import CriterionVerdict, Example, Json, Rollout, ToolCall, Turn, TurnNote, Verdict
 
 EXAMPLE = Example(id="e1", inputs={"question": "Where is my parcel?"})
@@ -133,6 +137,34 @@ async def test_a_quote_may_be_copied_as_the_fence_shows_it(mark: str) -> None:
     assert copied != f"Parcel {mark}"
     verdict = await checked(f"number: met: '{copied}'\nsorry: unmet", rollout)
     assert verdict.criteria[0] == CriterionVerdict("number", True, f"Parcel {mark}")
+
+
+@pytest.mark.parametrize("odd", ["-" * 3000, "|-" * 3000, "number" + "-" * 3000, "number: met" + " -" * 3000 + "x"])
+async def test_a_long_rule_in_a_reply_is_soon_read(odd: str) -> None:
+    """Models draw rules and tables, and weak ones do not stop: the event loop waits for whoever reads a reply."""
+    began = time.monotonic()
+    await checked(f"{odd}\nnumber: met: 'Parcel 17'\nsorry: unmet")
+    with pytest.raises(ModelError):
+        read_turn_notes(f"1{odd}", [1])
+    with pytest.raises(ModelError):
+        read_notes(f"A{'-' * 3000}", ["A", "B"])
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["names the price"], "called by one word, such as names_the_price, not 'names the price'"),
+        (["C++"], "not 'C\\+\\+'"),
+        (["tone", "Tone"], "'tone' and 'Tone' differ in case only"),
+    ],
+)
+def test_criteria_that_no_reply_could_name_are_refused(names: list[str], says: str) -> None:
+    file = load_judge_file("checklist")
+    with pytest.raises(ConfigError, match=says):
+        LLMJudge(file, JudgeModel(""), LLMOptions(checklist=dict.fromkeys(names, "It is so.")))
+    with pytest.raises(ValidationError, match=says):
+        JudgeFile.model_validate({**file.model_dump(), "checklist": dict.fromkeys(names, "It is so.")})
 
 
 def test_only_a_judge_with_a_checklist_takes_one() -> None:
