@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from string import ascii_uppercase
+from typing import NamedTuple
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.hidden import visible
@@ -44,6 +45,26 @@ _NOTE = re.compile(
 _NAME = re.compile(r"(?:answer\s+)?([A-Z])", re.IGNORECASE)
 CRITERIA = "It answers what was asked, is true as far as you can tell, and is no longer than needed."
 """What makes an answer better, where nobody says."""
+
+
+class _Answer(NamedTuple):
+    """What is shown of one answer, each part in a fence of its own: an answer can not write its own evidence."""
+
+    output: str
+    turns: str
+    evidence: str
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.output, *filter(None, self[1:])]
+
+    def fenced(self, name: str, nonce: str) -> str:
+        said = f"Answer {name}:\n{fence(self.output, nonce, name)}"
+        if self.turns:
+            said += f"\n\nThe turns of answer {name}:\n{fence(self.turns, nonce, f'{name} turns')}"
+        if self.evidence:
+            said += f"\n\nWhat answer {name} left behind:\n{fence(self.evidence, nonce, f'{name} evidence')}"
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,30 +109,31 @@ class RelativeJudge:
         The first of a group bears what its call cost. Raises `SystemicError`, and `ConfigError` for more than `MOST`
         different answers.
         """
-        texts = ["" if rollout.error else self._shown(rollout) for rollout in rollouts]
-        answers = {text for text, rollout in zip(texts, rollouts, strict=True) if rollout.error is None}
+        given = [self._shown(rollout) for rollout in rollouts]
+        answers = {answer for answer, rollout in zip(given, rollouts, strict=True) if rollout.error is None}
         if len(answers) > MOST:
             raise ConfigError(f"{len(answers)} different answers are too many for one call; rank at most {MOST}")
         if len(answers) < 2:
-            same = {text: Verdict(self.name, "", 0.5, IDENTICAL, "all answers are the same") for text in answers}
-            return self._share(rollouts, texts, same, Usage())
+            same = {answer: Verdict(self.name, "", 0.5, IDENTICAL, "all answers are the same") for answer in answers}
+            return self._share(rollouts, given, same, Usage())
         shown = sorted(answers)
-        Random(fingerprint([seed, example.id, shown])).shuffle(shown)  # noqa: S311  # an order, not a secret
+        texts = ["\n\n".join(answer.texts) for answer in shown]
+        Random(fingerprint([seed, example.id, texts])).shuffle(shown)  # noqa: S311  # an order, not a secret
         ranking = await self._ask(example, shown)
         if isinstance(ranking, Failure):
             return tuple(self._failed(rollout, ranking) for rollout in rollouts)
-        found = {text: self._placed(name, ranking) for name, text in zip(ascii_uppercase, shown, strict=False)}
-        return self._share(rollouts, texts, found, ranking.usage)
+        found = {answer: self._placed(name, ranking) for name, answer in zip(ascii_uppercase, shown, strict=False)}
+        return self._share(rollouts, given, found, ranking.usage)
 
     async def compare(self, example: Example, first: Rollout, second: Rollout) -> tuple[Verdict, Verdict]:
         """Both orders are asked: 1 and 0 where they agree, 0.5 each where they do not (`swapped`) or see equals."""
         pair = (first, second)
-        texts = [self._shown(rollout) for rollout in pair]
-        if any(rollout.error for rollout in pair) or texts[0] == texts[1]:
+        answers = [self._shown(rollout) for rollout in pair]
+        if any(rollout.error for rollout in pair) or answers[0] == answers[1]:
             one, other = await self.rank(example, pair)
             return one, other
-        straight = await self._ask(example, texts)
-        turned = await self._ask(example, texts[::-1])
+        straight = await self._ask(example, answers)
+        turned = await self._ask(example, answers[::-1])
         if isinstance(straight, Failure) or isinstance(turned, Failure):
             failure = straight if isinstance(straight, Failure) else turned
             assert isinstance(failure, Failure)  # one of the two is
@@ -131,7 +153,7 @@ class RelativeJudge:
         ]
         return made[0], made[1]
 
-    async def _ask(self, example: Example, answers: Sequence[str]) -> Ranking | Failure:
+    async def _ask(self, example: Example, answers: Sequence[_Answer]) -> Ranking | Failure:
         names = list(ascii_uppercase[: len(answers)])
         fields = (
             Field("notes", "string", f"one line for each of {', '.join(names)}: `NAME: what is good and bad about it`"),
@@ -153,28 +175,29 @@ class RelativeJudge:
         values = reply.values
         return Ranking(read_ranking(values["ranking"], names), read_notes(values["notes"], names), reply.usage)
 
-    def _messages(self, example: Example, answers: Sequence[str]) -> tuple[Message, ...]:
+    def _messages(self, example: Example, answers: Sequence[_Answer]) -> tuple[Message, ...]:
         inputs = "\n".join(f"{name}: {as_text(value)}" for name, value in example.inputs.items())
         expected = "" if example.expected is None else as_text(example.expected)
-        texts = [*map(self._cut, (inputs, expected)), *answers]
-        nonce = call_nonce(texts, f"{self._file.name}@{self._file.version}")
-        named = zip(ascii_uppercase, texts[2:], strict=False)
+        given = [*map(self._cut, (inputs, expected))]
+        parts = [part for answer in answers for part in answer.texts]
+        nonce = call_nonce([*given, *parts], f"{self._file.name}@{self._file.version}")
+        named = zip(ascii_uppercase, answers, strict=False)
         values: dict[str, Json] = {
             "criteria": self._criteria,
-            "input": fence(texts[0], nonce, "input"),
-            "expected": fence(texts[1], nonce, "expected") if texts[1] else "",
-            "answers": "\n\n".join(f"Answer {name}:\n{fence(text, nonce, name)}" for name, text in named),
+            "input": fence(given[0], nonce, "input"),
+            "expected": fence(given[1], nonce, "expected") if given[1] else "",
+            "answers": "\n\n".join(answer.fenced(name, nonce) for name, answer in named),
         }
         return (
             Message("system", render(self._file.system, values, self._file.name).strip()),
             Message("user", render(self._file.template, values, self._file.name).strip()),
         )
 
-    def _shown(self, rollout: Rollout) -> str:
+    def _shown(self, rollout: Rollout) -> _Answer:
         """An answer and what happened, as other judges are shown it."""
         turns = show_conversation(rollout, self._max_chars, self._clean).text
         evidence = evidence_text(rollout, self._max_chars, self._clean)
-        return "\n\n".join(filter(None, (self._cut(rollout.output), turns and f"Turns:\n{turns}", evidence)))
+        return _Answer(self._cut(rollout.output), turns, evidence)
 
     def _cut(self, text: str) -> str:
         return cut_middle(self._clean(text), self._max_chars)
@@ -187,14 +210,14 @@ class RelativeJudge:
         return Verdict(self.name, "", place, _outcome(name, ranking.places), cut_end(ranking.notes[name], _MAX_WORDS))
 
     def _share(
-        self, rollouts: Sequence[Rollout], texts: Sequence[str], found: Mapping[str, Verdict], usage: Usage
+        self, rollouts: Sequence[Rollout], given: Sequence[_Answer], found: Mapping[_Answer, Verdict], usage: Usage
     ) -> tuple[Verdict, ...]:
         verdicts = []
-        for rollout, text in zip(rollouts, texts, strict=True):
+        for rollout, answer in zip(rollouts, given, strict=True):
             if rollout.error is not None:
                 verdicts.append(self._failed(rollout, rollout.error))
                 continue
-            one = found[text]
+            one = found[answer]
             verdicts.append(self._verdict(rollout, one.score or 0.0, one.label or "", one.explanation, usage))
             usage = Usage()
         return tuple(verdicts)
