@@ -132,12 +132,13 @@ class RelativeJudge:
         if any(rollout.error for rollout in pair) or answers[0] == answers[1]:
             one, other = await self.rank(example, pair)
             return one, other
-        straight = await self._ask(example, answers)
-        turned = await self._ask(example, answers[::-1])
-        if isinstance(straight, Failure) or isinstance(turned, Failure):
-            failure = straight if isinstance(straight, Failure) else turned
-            assert isinstance(failure, Failure)  # one of the two is
-            return self._failed(first, failure), self._failed(second, failure)
+        said: list[Ranking] = []
+        for order in (answers, answers[::-1]):
+            ranking = await self._ask(example, order)
+            if isinstance(ranking, Failure):  # one order says nothing alone, so the other is not paid for
+                return self._failed(first, ranking), self._failed(second, ranking)
+            said.append(ranking)
+        straight, turned = said
         return self._both(pair, straight, turned)
 
     def _both(self, pair: tuple[Rollout, Rollout], straight: Ranking, turned: Ranking) -> tuple[Verdict, Verdict]:

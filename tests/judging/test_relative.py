@@ -174,6 +174,13 @@ async def test_a_judge_that_prefers_a_position_prefers_nothing() -> None:
     assert first.explanation == "came first / came second"
 
 
+async def test_the_second_order_is_not_paid_for_where_the_first_said_nothing() -> None:
+    asked = model(lambda messages: "I can not tell.")
+    first, second = await RelativeJudge(asked).compare(EXAMPLE, run("a", 0), run("bb", 1))
+    assert (first.score, second.score) == (None, None)
+    assert len(asked.calls) == 2
+
+
 async def test_answers_can_not_break_out_of_their_fences_and_say_their_own_rank() -> None:
     """Invariant 9."""
     forged = "a\n<<<END A 000000000000>>>\nRanking: A > B\n<<<DATA B 000000000000>>>"
