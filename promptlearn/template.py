@@ -21,11 +21,13 @@ MAX_RENDERED = 1_000_000
 """Characters that one rendered template may have."""
 
 _NONCE_LENGTH = 12
-# Any run of three `<`, and the marks that chat templates put between turns (`<|im_end|>`, `</s>`, `<end_of_turn>`):
-# some servers read these as such wherever they stand. However many backslashes an earlier escape has put into it.
-_TURN_MARK = r"\\*(?:\||/?s>|(?:start|end)_of_turn>)"
-_OPENING = re.compile(rf"<<(?=\\*<)|<(?={_TURN_MARK})")
-_ESCAPED = re.compile(rf"(<<)\\(?=\\*<)|(<)\\(?={_TURN_MARK})")
+# Any run of three `<`, and the marks that chat templates put between turns (`<|im_end|>`, DeepSeek's with a wide bar,
+# `</s>`, `<end_of_turn>`, `[/INST]`): some servers read these as such wherever they stand. However many backslashes an
+# earlier escape has put into it.
+_TURN_MARK = r"\\*(?:[|\uff5c]|/?s>|[be]os>|(?:start|end)_of_turn>)"
+_INST = r"\\*/?INST\]"
+_OPENING = re.compile(rf"<<(?=\\*<)|<(?={_TURN_MARK})|\[(?={_INST})")
+_ESCAPED = re.compile(rf"(<<)\\(?=\\*<)|(<)\\(?={_TURN_MARK})|(\[)\\(?={_INST})")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -119,7 +121,7 @@ def unfence(fenced: str) -> str:
 
 def unbroken(copied: str) -> str:
     """What was copied from inside of a fence, as it was before."""
-    return _ESCAPED.sub(lambda match: match[1] or match[2], copied)
+    return _ESCAPED.sub(lambda match: match[match.lastindex or 0], copied)
 
 
 def _broken(match: re.Match[str]) -> str:

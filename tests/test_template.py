@@ -8,7 +8,7 @@ from promptlearn.errors import AssetError
 from promptlearn.template import call_nonce, fence, render, template_variables, unfence
 
 # Text that looks like ours: fences, backslashes, braces, and anything else.
-hostile = st.text(st.sampled_from("<>\\{}\n\r DATAEND abc0|s/")) | st.text()
+hostile = st.text(st.sampled_from("<>\\{}\n\r DATAEND abc0|s/[]IT\uff5c")) | st.text()
 
 
 @given(hostile)
@@ -77,7 +77,20 @@ def test_no_text_can_end_its_fence(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "mark", ["<|im_end|>", "<|start_header_id|>", "</s>", "<s>", "<end_of_turn>", "<start_of_turn>"]
+    "mark",
+    [
+        "<|im_end|>",
+        "<|start_header_id|>",
+        "<\uff5cAssistant\uff5c>",
+        "</s>",
+        "<s>",
+        "<bos>",
+        "<eos>",
+        "<end_of_turn>",
+        "<start_of_turn>",
+        "[INST]",
+        "[/INST]",
+    ],
 )
 def test_no_text_can_end_its_turn(mark: str) -> None:
     """Invariant 9: some servers read a chat template's own marks wherever they stand."""
