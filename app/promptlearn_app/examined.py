@@ -115,12 +115,14 @@ def _noise(one: Examined, check: JudgeCheck) -> None:
         (f"Noise floor on {words.plural(floor['rows'], f'{split} row')}", words.score(floor["difference"]))
         for split, floor in body["floor"].items()
     ]
+    failed = body.get("not_judged", 0)
     safe.facts(
         [
             ("Flip rate", _flips(body["flip_rate"])),
             ("Judge's share of the variance", words.share(body["judge_share"])),
             *floors,
             ("Measured on", f"{body['judgements']} judgements of {words.plural(body['rollouts'], 'answer')}"),
+            *([("Not judged", f"{failed}; in no figure")] if failed else []),
             _when(check),
         ]
     )

@@ -68,3 +68,5 @@ def _print_noise(report: NoiseReport) -> None:
     else:
         judged = f"{of.rollouts} of them different to a judge and judged at least twice, {of.judgements} times in all"
     say(f"{report.rollouts} answers, {judged}; {report.usage.calls} judge calls")
+    if of.not_judged:
+        say(f"{of.not_judged} judgements failed and are in no figure; most often: {report.noise.trouble}")

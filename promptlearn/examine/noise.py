@@ -81,6 +81,7 @@ def noise_document(report: NoiseReport) -> dict[str, Json]:
         "repeats": report.repeats,
         "judges": [_figures(report, name, noise) for name, noise in report.noise.judges.items()],
         "score": _figures(report, SCORE, report.noise.score),
+        "trouble": report.noise.trouble,
         "judge_calls": report.usage.calls,
         "cost_usd": report.usage.cost_usd,
     }

@@ -29,6 +29,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from statistics import mode
 from typing import NamedTuple
 
@@ -60,9 +61,11 @@ class Noise:
     judge_variance: float | None
     rollout_variance: float | None
     asked: float = 1.0
-    """Share of rows on which the judge spoke."""
+    """Share of rows on which the judge spoke, of those that it did not fail on."""
     shared: float = 0.0
-    """Share of pairs of rows that got one and the same verdict."""
+    """Share of pairs of these rows that got one and the same verdict."""
+    not_judged: int = 0
+    """Judgements that failed; they are in no figure (invariant 4)."""
 
     @property
     def judge_share(self) -> float | None:
@@ -102,6 +105,7 @@ class Noise:
             "judge_share": self.judge_share,
             "asked": self.asked,
             "shared": self.shared,
+            "not_judged": self.not_judged,
         }
 
 
@@ -133,13 +137,22 @@ async def measure_noise(panel: Panel, rows: Sequence[Judged], repeats: int) -> P
     per_row = [
         [row.verdicts, *times[index * (repeats - 1) : (index + 1) * (repeats - 1)]] for index, row in enumerate(chosen)
     ]
-    score = _among(found, noise_of([_of_panel(panel, column) for column in per_row]))
+    given = [row.verdicts for row in rows]
+    said = [*given, *times]
+    scored = [panel.score(verdicts) is not None for verdicts in given]
+    score = replace(
+        _among(compress(found, scored), noise_of([_of_panel(panel, column) for column in per_row])),
+        not_judged=sum(panel.score(verdicts) is None for verdicts in said),
+    )
     judges = {}
     for name in panel.stochastic_judges:
         own = moods([frozenset(one for one in row if one.startswith(f"{name}/")) for row in asked])
-        judges[name] = _among(own, noise_of([_of_judge(name, column) for column in per_row]))
-    said = [verdict for verdicts in (*(row.verdicts for row in rows), *times) for verdict in verdicts]
-    failed = [verdict.error.message for verdict in said if verdict.error is not None]
+        judged = [not _failed(name, verdicts) for verdicts in given]
+        judges[name] = replace(
+            _among(compress(own, judged), noise_of([_of_judge(name, column) for column in per_row])),
+            not_judged=sum(_failed(name, verdicts) for verdicts in said),
+        )
+    failed = [verdict.error.message for verdicts in said for verdict in verdicts if verdict.error is not None]
     return PanelNoise(score, judges, mode(failed) if failed else "")
 
 
@@ -170,8 +183,12 @@ def first_of_each(rows: Sequence[Judged], found: Sequence[int | None]) -> list[J
     return [*first.values()]
 
 
-def _among(found: Sequence[int | None], noise: Noise) -> Noise:
-    """The noise with how many of the rows the judge spoke on, and how many pairs of them share a mood."""
+def _among(rows: Iterable[int | None], noise: Noise) -> Noise:
+    """The noise with how many of the rows (their moods) the judge spoke on, and how many pairs of them share one.
+
+    What it failed on is in no mean, so that it is none of these rows.
+    """
+    found = [*rows]
     n, sizes = len(found), Counter(one for one in found if one is not None)
     pairs = sum(size * (size - 1) for size in sizes.values())
     return replace(noise, asked=sizes.total() / max(1, n), shared=pairs / max(1, n * (n - 1)))
@@ -190,6 +207,10 @@ def noise_of(columns: Sequence[Sequence[tuple[float, bool]]]) -> Noise:
     ) / (total - groups)
     flips = [_flips([passed for _, passed in column]) for column in usable]
     return Noise(groups, total, math.fsum(flips) / groups, within, _between(counts, means, within))
+
+
+def _failed(name: str, verdicts: Sequence[Verdict]) -> bool:
+    return any(verdict.name == name and verdict.error is not None for verdict in verdicts)
 
 
 def _of_panel(panel: Panel, said: Sequence[Sequence[Verdict]]) -> list[tuple[float, bool]]:

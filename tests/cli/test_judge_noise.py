@@ -51,6 +51,24 @@ def test_answers_that_nobody_could_judge_twice_have_no_noise_of_0(
         assert store.judges.items("noise") == []
 
 
+def test_judgements_that_failed_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 4."""
+    monkeypatch.chdir(shop(tmp_path))
+    rule = {"when": r"<<<DATA input \w+>>>\n[^\n]*(password|parcel)", "reply": "well"}
+    verdict = json.dumps({"explanation": "so", "label": "incorrect"})
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"rules": [rule], "default": verdict}), encoding="utf-8")
+    noise = ["judge", "noise", "-q", "--rollouts", "12", "--set", "search.max_error_share=1"]
+    assert execute([*noise, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    (judge,) = said["judges"]
+    assert 0 < judge["not_judged"] == said["score"]["not_judged"] == 12 - judge["rollouts"]
+    assert (judge["asked"], "twice gave a reply that can not be read" in said["trouble"]) == (1.0, True)
+    assert execute(noise) == 0
+    assert f"{judge['not_judged']} judgements failed and are in no figure; most often: " in capsys.readouterr().out
+
+
 def test_a_judge_that_nothing_reached_is_not_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

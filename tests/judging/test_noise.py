@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promptlearn.judging import ExactMatch, Member, Panel
 from promptlearn.judging.noise import Judged, measure_noise, moods, noise_of
-from promptlearn.records import Example, Rollout, Verdict
+from promptlearn.records import Example, Failure, Rollout, Verdict
 
 
 def passed(scores: list[float]) -> list[tuple[float, bool]]:
@@ -180,6 +180,28 @@ def test_the_floor_holds_where_rows_share_a_verdict() -> None:
         assert floor is not None
         exceeded += abs(sum(weights[name] * mood[name] for name in mood)) > floor
     assert exceeded / trials == pytest.approx(0.05, abs=0.015)
+
+
+@dataclass
+class Failing(Moody):
+    """As Moody, on every second row; on the others it comes to no verdict."""
+
+    async def judge_again(self, example: Example, rollout: Rollout, repeat: int) -> Verdict:
+        if int(example.id) % 2:
+            return Verdict(self.name, rollout.id, error=Failure("unparseable", "a reply of words alone"))
+        return await super().judge_again(example, rollout, repeat)
+
+
+async def test_what_a_judge_failed_on_is_counted_and_does_not_lower_the_floor() -> None:
+    """Invariant 4: such rows are in no mean, so that a mean over n rows is one over n judgements."""
+    steady, failing = Panel([Member(Moody())]), Panel([Member(Failing())])
+    noise = await measure_noise(failing, await judged(failing), 4)
+    whole = await measure_noise(steady, (await judged(steady))[:2], 4)
+    for one in (noise.score, noise.judges["moody"]):
+        assert (one.rollouts, one.judgements, one.asked, one.not_judged) == (2, 8, 1.0, 1)
+        assert one.floor(40) == pytest.approx(whole.score.floor(40))
+    assert noise.trouble == "a reply of words alone"
+    assert whole.score.not_judged == 0
 
 
 async def test_judges_that_can_only_say_the_same_are_not_asked_again() -> None:
