@@ -13,6 +13,8 @@ from promptlearn.records import Json, Rollout, Turn, as_text
 
 T = TypeVar("T")
 
+_ASKING = ("user", "system")
+"""Roles of those who ask."""
 _SURE = 3
 """Turns that are shown however long all are: the first, the last and the last in which something went wrong."""
 _MARK_ROOM = 64
@@ -52,6 +54,8 @@ class Conversation(NamedTuple):
     text: str
     turns: frozenset[int]
     """Numbers of the turns that are shown."""
+    acted: str = ""
+    """Of the text, what is not a user's or the system's words: those ask, and show nothing that was done."""
 
 
 def took_steps(rollout: Rollout) -> bool:
@@ -74,7 +78,8 @@ def show_conversation(rollout: Rollout, limit: int, clean: Callable[[str], str])
         gaps = sum(number not in kept and (number == 1 or number - 1 in kept) for number in turns)
         rooms = _shares({number: sizes[number] for number in kept}, limit - _MARK_ROOM * gaps)
     shown = {number: _in_room(turns[number], room) for number, room in rooms.items()}
-    return Conversation("\n\n".join(_with_marks(sizes, shown)), frozenset(shown))
+    acted = "\n\n".join(text for number, text in shown.items() if rollout.turns[number - 1].role not in _ASKING)
+    return Conversation("\n\n".join(_with_marks(sizes, shown)), frozenset(shown), acted)
 
 
 def _parts(number: int, turn: Turn, clean: Callable[[str], str]) -> Iterator[str]:

@@ -77,16 +77,19 @@ class _Shown:
     material: Mapping[str, str]
     turns: frozenset[int]
     """Numbers of the turns that are shown."""
+    acted: str
+    """Of the conversation, what is under judgement."""
 
     @property
     def done(self) -> list[str]:
         """What is under judgement."""
-        return [text for name, text in self.material.items() if name in ("output", *_BEHIND)]
+        own = {**self.material, "conversation": self.acted}
+        return [own[name] for name in ("output", *_BEHIND) if name in self.material]
 
     @property
     def given(self) -> list[str]:
-        """What it is held against."""
-        return [text for name, text in self.material.items() if name not in ("output", *_BEHIND)]
+        """What it is held against, the words of whoever asked in a conversation among it."""
+        return [text for name, text in self.material.items() if name not in ("output", "evidence")]
 
 
 class LLMJudge:
@@ -186,7 +189,8 @@ class LLMJudge:
         shown = [name for name in self.file.inputs if name != "criteria"]
         shown += ["conversation"] if took_steps(rollout) else []
         shown += ["evidence"] if every["evidence"] else []
-        return _Shown({name: every[name] for name in shown}, conversation.turns)
+        acted = conversation.acted if conversation.text else every["output"]
+        return _Shown({name: every[name] for name in shown}, conversation.turns, acted)
 
     def _messages(self, material: Mapping[str, str]) -> tuple[Message, ...]:
         nonce = call_nonce([*material.values()], f"{self.file.name}@{self.file.version}")

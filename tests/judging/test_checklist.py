@@ -120,6 +120,18 @@ async def test_what_was_done_and_left_behind_meets_a_criterion_too() -> None:
     assert verdict.score == 1.0
 
 
+@pytest.mark.parametrize("role", ["user", "system"])
+async def test_what_others_said_on_the_way_meets_nothing(role: str) -> None:
+    """Invariant 4: a user who names the number has not been told it."""
+    turns = (Turn(role, "Where is parcel 99?"), Turn("assistant", "I am sorry."))
+    rollout = Rollout("p", "e1", "I am sorry.", turns)
+    verdict = await checked("number: met: 'parcel 99'\nsorry: met: 'I am sorry'", rollout)
+    assert verdict.score is None
+    assert "does not show that number is met" in str(verdict.error)
+    verdict = await checked("number: unmet: 'parcel 99'\nsorry: met: 'I am sorry'", rollout)
+    assert (verdict.score, verdict.label) == (0.5, "unmet: number")
+
+
 async def test_an_absence_is_met_by_words_of_the_output_or_by_nothing_of_an_empty_one() -> None:
     assert (await checked("number: met: 'It comes on Monday'\nsorry: unmet")).score == 0.5
     empty = Rollout("p", "e1", "")
