@@ -17,15 +17,18 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from promptlearn.errors import ModelError, SystemicError
 from promptlearn.models.base import Model, Reply, Sampling
 from promptlearn.records import Json, Message, Usage
 
+_OPENING = re.compile(r"\s*(?:```\w*\s*)?")
+"""What may stand in front of a reply that is JSON from its beginning."""
 Rung = Literal["schema", "object", "tagged"]
 RUNGS: tuple[Rung, ...] = ("schema", "object", "tagged")
 Check: TypeAlias = Callable[[Mapping[str, Json]], object]
@@ -176,12 +179,17 @@ def json_schema(fields: Sequence[Field]) -> dict[str, Json]:
 def read_fields(text: str, fields: Sequence[Field]) -> dict[str, Json]:
     """The fields of a reply, whether it is JSON (bare, fenced, or with words around it) or tagged text.
 
-    Raises `ModelError("unparseable" | "truncated")` that says which field is missing or has no possible value.
+    Raises `ModelError("unparseable" | "truncated")` that says which field is missing or has no possible value, and for
+    a reply that says one thing here and another there: one of the two may be quoted.
     """
-    found = _json_object(text, fields)
-    if found is None:
+    objects = _json_objects(text, fields)
+    found: Mapping[str, Json]
+    if objects:
+        found = objects[-1].value
+        _refuse_several(text, objects, fields)
+    else:
         names = [field.name for field in fields]
-        found = dict(_tagged(text, names, [field.name for field in fields if field.required]))
+        found = _tagged(text, names, [field.name for field in fields if field.required])
         _refuse_quoted(text, names)
     return {field.name: _value(field, found.get(field.name)) for field in fields}
 
@@ -215,8 +223,7 @@ def _refuse_quoted(text: str, names: Sequence[str]) -> None:
 
 def _last_tag(text: str, name: str) -> tuple[int, int] | None:
     """Where the text of the last well-formed occurrence of one tag stands; None where the reply does not have it."""
-    mark = re.compile(rf"<\s*(/?)\s*{re.escape(name)}\s*>", re.IGNORECASE)
-    marks = list(mark.finditer(text))
+    marks = [*_marks(text, name)]
     if not marks:
         return None
     closings = [i for i, match in enumerate(marks) if match[1]]
@@ -234,29 +241,79 @@ def _last_tag(text: str, name: str) -> tuple[int, int] | None:
     return opening.end(), marks[end].start()
 
 
+def _marks(text: str, name: str) -> Iterator[re.Match[str]]:
+    """Every `<name>` and `</name>`; the first group of the second holds a slash."""
+    return re.finditer(rf"<\s*(/?)\s*{re.escape(name)}\s*>", text, re.IGNORECASE)
+
+
 def _begins_line(text: str, match: re.Match[str]) -> bool:
     return not text[text.rfind("\n", 0, match.start()) + 1 : match.start()].strip()
 
 
-def _json_object(text: str, fields: Sequence[Field]) -> dict[str, Json] | None:
-    """The last JSON object in `text` that has one of the fields, at any place in it.
+class _Object(NamedTuple):
+    """A JSON object and where it stands."""
 
-    None where a bracket is closed behind it that was opened before: then it stands inside of a broken object, as a
-    quotation does, and is not the reply.
+    value: dict[str, Json]
+    start: int
+    end: int
+
+
+def _json_objects(text: str, fields: Sequence[Field]) -> list[_Object]:
+    """The JSON objects in `text` that have one of the fields, at any place in it but inside of a field's tag.
+
+    None where a bracket is closed behind the last that was opened before: then it stands inside of a broken object, as
+    a quotation does, and is not the reply.
     """
     decoder = json.JSONDecoder(strict=False)
     names = {field.name for field in fields}
-    found, behind, at = None, "", text.find("{")
+    found: list[_Object] = []
+    at = text.find("{")
     while at != -1:
         try:
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError):
             end = at + 1
         else:
-            if isinstance(value, dict) and not names.isdisjoint(value):
-                found, behind = value, text[end:]
+            if isinstance(value, dict) and not names.isdisjoint(value) and not _in_a_tag(text, at, end, names):
+                found.append(_Object(value, at, end))
         at = text.find("{", end)
-    return None if behind.partition("{")[0].count("}") else found
+    behind = text[found[-1].end :] if found else ""
+    return [] if behind.partition("{")[0].count("}") else found
+
+
+def _in_a_tag(text: str, start: int, end: int, names: Iterable[str]) -> bool:
+    """Whether what stands there is a part of what is said between two tags."""
+    for name in names:
+        before = [*_marks(text[:start], name)]
+        after = next(_marks(text[end:], name), None)
+        if before and not before[-1][1] and after is not None and after[1]:
+            return True
+    return False
+
+
+def _refuse_several(text: str, objects: Sequence[_Object], fields: Sequence[Field]) -> None:
+    """Raises where the last object says something else than another whole reply: one that the text begins with, or one
+    between tags. What stands in the middle of words before it is quoted, and does no harm.
+    """
+    required = [field.name for field in fields if field.required]
+    marks = [field.name for field in fields if field.required and field.type != "string"] or required
+    first, last = objects[0], objects[-1]
+    others = [first.value] if _OPENING.fullmatch(text[: first.start]) else []
+    around = text
+    for one in objects:
+        around = around[: one.start] + " " * (one.end - one.start) + around[one.end :]
+    with suppress(ModelError):  # where there is no whole reply between tags
+        others.append(dict(_tagged(around, required, required)))
+    for other in others:
+        if not set(required) <= set(other):
+            continue
+        for name in marks:
+            if name in last.value and _plain(other[name]) != _plain(last.value[name]):
+                raise ModelError("unparseable", f"it says two things about `{name}`; answer once, and quote no answer")
+
+
+def _plain(value: Json) -> str:
+    return " ".join(str(value).casefold().split())
 
 
 def _value(field: Field, raw: Json) -> Json:
