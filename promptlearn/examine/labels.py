@@ -14,7 +14,7 @@ from promptlearn.errors import DataError
 from promptlearn.judging import Callable, Judge, LLMJudge
 from promptlearn.judging.asset import Scale
 from promptlearn.judging.checks import check_examples
-from promptlearn.records import Example, Json, Rollout, Verdict, fingerprint
+from promptlearn.records import Example, Json, Rollout, Verdict, as_text, fingerprint
 from promptlearn.redaction import redact
 from promptlearn.store import Store
 from promptlearn.store.judge_rows import HumanLabel, score_word
@@ -55,7 +55,7 @@ def read_labels(
         example = _example(cells, row, examples, columns, answers, path)
         one = HumanLabel(
             example,
-            Rollout("human", example.id, str(cells.get("output") or "")),
+            Rollout("human", example.id, "" if (output := cells.get("output")) is None else as_text(output)),
             _FLAGS.get(str(cells[label]), str(cells[label])) if label == "passed" else str(cells[label]),
             redact(str(cells.get(why or "") or "")),
             str(cells.get("person") or ""),

@@ -1,11 +1,13 @@
 """What people's labels mean to a judge: its own labels, words, and numbers on its own scale."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from promptlearn.errors import DataError
-from promptlearn.examine.labels import FAIL, PASS, categories, category, latest
+from promptlearn.examine.labels import FAIL, PASS, categories, category, latest, read_labels
 from promptlearn.judging import Callable, Contains, ExactMatch, Judge, LLMJudge, load_judge_file
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example, Rollout, Verdict
@@ -85,3 +87,12 @@ def test_a_score_that_a_person_gave_is_on_no_judge_s_scale(name: str, said: str)
     label = HumanLabel(EXAMPLE, ROLLOUT, score_word(0.5), score=0.5)
     assert categories(judge, [label]) == (PASS, FAIL)
     assert category(label, judge, (PASS, FAIL)) == said
+
+
+def test_an_output_in_a_table_is_text_as_a_run_has_it(tmp_path: Path) -> None:
+    """JSONL and Parquet have numbers, truth values and objects; 0 is an answer, and no empty one."""
+    outputs = [0, False, 1.5, {"tag": "a"}, None, "0"]
+    table = tmp_path / "labels.jsonl"
+    table.write_text("".join(json.dumps({"q": "?", "output": one, "label": "pass"}) + "\n" for one in outputs), "utf-8")
+    found = read_labels(table, [EXAMPLE], {"q": "q"}, None, ExactMatch())
+    assert [label.rollout.output for label in found] == ["0", "false", "1.5", '{"tag": "a"}', "", "0"]
