@@ -1,15 +1,29 @@
 """Shortens text for judges and for their explanations, and always says so.
 
-Knows strings, nothing else. What is cut is marked, so that nobody takes a part for the whole.
+Knows strings, nothing else. What is cut or taken out is marked, so that nobody takes a part for the whole.
 """
 
 import json
 import re
 from collections.abc import Sequence
 
+from promptlearn.hidden import visible
+from promptlearn.redaction import redact
+
 _MOST_WINDOWS = 3
 _LEAST_WINDOW = 80
 """Characters in which an error can be read."""
+
+
+def as_seen(text: str, secrets: Sequence[str] = ()) -> str:
+    """`text` without secrets, and as a reader sees it: what only a model would read may be meant for the judge.
+
+    Secrets go last: a hidden character in the middle of a key would hide it from whoever looks for keys.
+    """
+    seen = visible(text)
+    hidden = len(text) - len(seen)
+    shown = redact(seen, secrets)
+    return f"{shown}\n[… {hidden:,} hidden characters taken out …]" if hidden else shown
 
 
 def cut_middle(text: str, limit: int) -> str:

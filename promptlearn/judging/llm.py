@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from promptlearn.errors import ConfigError, DataError, ModelError, SystemicError
-from promptlearn.hidden import visible
 from promptlearn.judging.asset import JudgeFile, Scale
 from promptlearn.judging.checklist import (
     as_list,
@@ -24,7 +23,7 @@ from promptlearn.judging.checklist import (
 )
 from promptlearn.judging.checks import need_expected
 from promptlearn.judging.evidence import evidence_text, show_conversation, took_steps
-from promptlearn.judging.excerpt import cut_end, cut_middle
+from promptlearn.judging.excerpt import as_seen, cut_end, cut_middle
 from promptlearn.judging.finding import not_judged
 from promptlearn.judging.turn_notes import FIELD as TURN_NOTES
 from promptlearn.judging.turn_notes import read_turn_notes
@@ -40,7 +39,6 @@ from promptlearn.records import (
     as_text,
     fingerprint,
 )
-from promptlearn.redaction import redact
 from promptlearn.template import call_nonce, fence, render
 
 MAX_EXPLANATION = 2000
@@ -229,14 +227,7 @@ class LLMJudge:
         }
 
     def _clean(self, text: str) -> str:
-        """Without secrets, and as a reader sees it: what only a model would read may be meant for the judge.
-
-        Secrets go last: a hidden character in the middle of a key would hide it from whoever looks for keys.
-        """
-        seen = visible(text)
-        hidden = len(text) - len(seen)
-        shown = redact(seen, self._secrets)
-        return f"{shown}\n[… {hidden:,} hidden characters taken out …]" if hidden else shown
+        return as_seen(text, self._secrets)
 
     def _verdict(self, rollout: Rollout, shown: _Shown, values: Mapping[str, Any]) -> Verdict:
         """Raises `ModelError("unparseable")` for a reply that can be read and makes no sense."""

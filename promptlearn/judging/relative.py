@@ -21,16 +21,14 @@ from string import ascii_uppercase
 from typing import NamedTuple
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
-from promptlearn.hidden import visible
 from promptlearn.judging.checklist import as_lines
 from promptlearn.judging.evidence import evidence_text, show_conversation
-from promptlearn.judging.excerpt import cut_end, cut_middle, quote
+from promptlearn.judging.excerpt import as_seen, cut_end, cut_middle, quote
 from promptlearn.judging.finding import not_judged
 from promptlearn.meta_prompt import MetaPromptFile
 from promptlearn.models.base import Model
 from promptlearn.models.structured import Field, complete_fields
 from promptlearn.records import Example, Failure, Json, Message, Rollout, Usage, Verdict, as_text, fingerprint
-from promptlearn.redaction import redact
 from promptlearn.template import call_nonce, fence, render
 
 MOST = len(ascii_uppercase)
@@ -204,7 +202,7 @@ class RelativeJudge:
         return cut_middle(self._clean(text), self._max_chars)
 
     def _clean(self, text: str) -> str:
-        return redact(visible(text), self._secrets)  # in this order, as a hidden character would split a key
+        return as_seen(text, self._secrets)
 
     def _placed(self, name: str, ranking: Ranking) -> Verdict:
         place = ranking.places[name]
