@@ -191,6 +191,7 @@ def read_fields(text: str, fields: Sequence[Field]) -> dict[str, Json]:
         names = [field.name for field in fields]
         found = _tagged(text, names, [field.name for field in fields if field.required])
         _refuse_quoted(text, names)
+        _refuse_two(text, fields)
     return {field.name: _value(field, found.get(field.name)) for field in fields}
 
 
@@ -219,6 +220,21 @@ def _refuse_quoted(text: str, names: Sequence[str]) -> None:
         for other, (first, last) in spans.items():
             if first <= start and end <= last and name != other:
                 raise ModelError("unparseable", f"<{name}> stands inside of <{other}>; give it behind </{other}>")
+
+
+def _refuse_two(text: str, fields: Sequence[Field]) -> None:
+    """Raises where a mark (a label, a number) is given twice and differs: one may be quoted; no place tells which."""
+    names = {field.name for field in fields}
+    for name in [field.name for field in fields if field.required and field.type != "string"]:
+        tag = rf"<\s*{re.escape(name)}\s*>([^<]*)<\s*/\s*{re.escape(name)}\s*>"
+        given = re.finditer(tag, text, re.IGNORECASE)
+        own = {_plain(one[1]) for one in given if not _in_a_tag(text, one.start(), one.end(), names - {name})}
+        if len(own) > 1:
+            raise _two_things(name)
+
+
+def _two_things(name: str) -> ModelError:
+    return ModelError("unparseable", f"it says two things about `{name}`; answer once, and quote no answer")
 
 
 def _last_tag(text: str, name: str) -> tuple[int, int] | None:
@@ -309,7 +325,7 @@ def _refuse_several(text: str, objects: Sequence[_Object], fields: Sequence[Fiel
             continue
         for name in marks:
             if name in last.value and _plain(other[name]) != _plain(last.value[name]):
-                raise ModelError("unparseable", f"it says two things about `{name}`; answer once, and quote no answer")
+                raise _two_things(name)
 
 
 def _plain(value: Json) -> str:
