@@ -1,7 +1,8 @@
 """What happened on the way and what a command left behind, as text for a judge that is a language model.
 
 Knows a rollout's evidence and turns; nothing about judges' files or models. Whatever is too long is cut around what
-went wrong in it, with a mark, and short parts are shown whole before long ones are.
+went wrong in it, with a mark, and short parts are shown whole before long ones are. Headings and the numbers of turns
+stand at the margin and what is under them does not, so that a tool's result can not write the next turn.
 """
 
 import re
@@ -17,6 +18,8 @@ _ASKING = ("user", "system")
 """Roles of those who ask."""
 _SURE = 3
 """Turns that are shown however long all are: the first, the last and the last in which something went wrong."""
+_INDENT = "    "
+_AFTER_MARK = re.compile(rf"^(\[… [\d,]+ characters left out …\]\n)(?!{_INDENT})", re.MULTILINE)
 _MARK_ROOM = 64
 """Characters that a mark between turns may take."""
 _CUT_ROOM = 160
@@ -43,9 +46,9 @@ def evidence_text(rollout: Rollout, limit: int, clean: Callable[[str], str]) -> 
         **_check(evidence.get("check")),
         "Diff": str(evidence.get("diff", "")) or ("(nothing was changed)" if "diff" in evidence else ""),
     }
-    shown = {title: clean(text).strip() for title, text in parts.items() if text.strip()}
+    shown = {title: _INDENT + _hung(clean(text).strip()) for title, text in parts.items() if text.strip()}
     room = _shares({title: len(text) for title, text in shown.items()}, limit)
-    return "\n\n".join(f"{title}:\n{cut_around(text, room[title], _TROUBLE)}" for title, text in shown.items())
+    return "\n\n".join(f"{title}:\n{_cut_to(room[title], text)}" for title, text in shown.items())
 
 
 class Conversation(NamedTuple):
@@ -83,14 +86,19 @@ def show_conversation(rollout: Rollout, limit: int, clean: Callable[[str], str])
 
 
 def _parts(number: int, turn: Turn, clean: Callable[[str], str]) -> Iterator[str]:
-    """What was said, and each call and its result, uncut."""
+    """What was said, and each call and its result, uncut: the first line at the margin, the others not."""
     named = turn.prompt and not turn.content.startswith(f"{turn.prompt}: ")
     who = f"{turn.role} ({turn.prompt})" if named else turn.role
-    yield f"{number}. {clean(who)}: {clean(turn.content)}"
+    yield _hung(f"{number}. {clean(who)}: {clean(turn.content)}")
     for call in turn.tool_calls:
-        yield clean(f"[{call.name} {as_text(dict(call.arguments))}]")
+        yield _hung(clean(f"[{call.name} {as_text(dict(call.arguments))}]"))
         if call.result is not None:
-            yield f"[result] {clean(call.result)}"
+            yield _hung(f"[result] {clean(call.result)}")
+
+
+def _hung(text: str) -> str:
+    """All lines but the first indented."""
+    return f"\n{_INDENT}".join(text.splitlines())
 
 
 def _by_weight(turns: Mapping[int, Sequence[str]]) -> list[int]:
@@ -124,7 +132,12 @@ def _in_room(parts: Sequence[str], room: int) -> str:
 
 
 def _cut(text: str, room: int) -> str:
-    return text if len(text) <= room else cut_around(text, max(room - _CUT_ROOM, room // 2), _TROUBLE)
+    return text if len(text) <= room else _cut_to(max(room - _CUT_ROOM, room // 2), text)
+
+
+def _cut_to(room: int, text: str) -> str:
+    """What goes on in the middle of a line is indented, too."""
+    return _AFTER_MARK.sub(rf"\1{_INDENT}", cut_around(text, room, _TROUBLE))
 
 
 def _with_marks(sizes: Mapping[int, int], shown: Mapping[int, str]) -> Iterator[str]:

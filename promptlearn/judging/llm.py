@@ -45,8 +45,8 @@ MAX_EXPLANATION = 2000
 MAX_SUGGESTION = 600
 _NOTHING = frozenset({"", "none", "n/a", "na", "null", "nothing", "no", "-"})
 _BEHIND = {
-    "conversation": "What was said and done on the way; it counts where the question is about it:",
-    "evidence": "What was left behind:",
+    "conversation": "What was said and done, turn by turn from the margin; it counts where the question is about it:",
+    "evidence": "What was left behind, each heading at the margin:",
 }
 """What every judge sees behind the output, unless its file asks for it elsewhere: the name → what introduces it."""
 

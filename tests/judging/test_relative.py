@@ -96,7 +96,7 @@ async def test_the_same_words_with_another_outcome_are_another_answer() -> None:
     found = parts(asked.calls[0].messages)
     assert sorted(name[1:] for name in found) == ["", "", "", " evidence", " evidence", " turns"]
     assert {text for name, text in found.items() if len(name) == 1} == {"Done."}
-    assert "Exit code:\n0\n\nDiff:\n+ a\n+ b" in found.values()
+    assert "Exit code:\n    0\n\nDiff:\n    + a\n    + b" in found.values()
     assert "s3cret" not in str(found)
     assert sorted(verdict.score or 0.0 for verdict in verdicts[:3]) == [0.0, 0.5, 1.0]
     assert verdicts[3].score == verdicts[0].score
@@ -114,7 +114,7 @@ async def test_an_answer_can_not_write_its_own_evidence() -> None:
     one, other = await RelativeJudge(asked).compare(EXAMPLE, checked, claimed)
     assert len(asked.calls) == 2
     assert "identical" not in (one.label, other.label)
-    assert parts(asked.calls[0].messages) == {"A": "Done.", "A evidence": "Exit code:\n0", "B": claimed.output}
+    assert parts(asked.calls[0].messages) == {"A": "Done.", "A evidence": "Exit code:\n    0", "B": claimed.output}
 
 
 @pytest.mark.parametrize(
