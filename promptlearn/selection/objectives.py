@@ -12,8 +12,8 @@ from statistics import fmean
 from typing import TypeAlias
 
 from promptlearn.config.objectives import QUALITY, ObjectiveConfig
-from promptlearn.records import Interval, Rollout, Verdict, is_skipped
-from promptlearn.selection.stats import PairedTest, paired_test
+from promptlearn.records import Rollout, Verdict, is_skipped
+from promptlearn.selection.stats import PairedTest, paired_measures, paired_test
 
 LEVEL = 0.05
 """Two-sided level at which two prompts differ."""
@@ -91,19 +91,13 @@ def mean(name: str, figures: Collection[float | None]) -> float | None:
 def compare(objective: ObjectiveConfig, new: Figures, old: Figures) -> PairedTest | None:
     """New minus old on the rows that both have a figure on; None where there is none.
 
-    Scores as in `stats.paired_test`; other measures the same way in units of their largest difference.
+    Scores as in `stats.paired_test`, measures as in `stats.paired_measures`.
     """
     pairs = [(value, before) for id, value in new.items() if value is not None and (before := old.get(id)) is not None]
     if not pairs:
         return None
-    news, olds = [value for value, _ in pairs], [before for _, before in pairs]
-    if objective.name not in MEASURES:
-        return paired_test(news, olds)
-    differences = [value - before for value, before in pairs]
-    unit = max(abs(one) for one in differences) or 1.0
-    test = paired_test([one / unit for one in differences], [0.0] * len(pairs))
-    low, high = test.ci95.low * unit, test.ci95.high * unit
-    return PairedTest(test.difference * unit, Interval(low, high), test.p_value, "permutation", test.n)
+    test = paired_measures if objective.name in MEASURES else paired_test
+    return test([value for value, _ in pairs], [before for _, before in pairs])
 
 
 def dominates(

@@ -63,6 +63,22 @@ def paired_test(candidate: Sequence[float], incumbent: Sequence[float]) -> Paire
     )
 
 
+def paired_measures(candidate: Sequence[float], incumbent: Sequence[float]) -> PairedTest:
+    """`paired_test` for measures, which are never below 0 and have no upper end: in their own unit, and never as
+    proportions.
+    """
+    unit = max(*candidate, *incumbent) or 1.0
+    differences = _differences([one / unit for one in candidate], [one / unit for one in incumbent])
+    inside = _bca(differences, -max(incumbent) / unit, max(candidate) / unit)
+    return PairedTest(
+        difference=float(differences.mean()) * unit,
+        ci95=Interval(inside.low * unit, inside.high * unit),
+        p_value=_sign_flip(differences),
+        test="permutation",
+        n=len(differences),
+    )
+
+
 def one_sided_p(candidate: Sequence[float], incumbent: Sequence[float]) -> float:
     """p-value of "the candidate is no better", by the tests of `paired_test`."""
     differences = _differences(candidate, incumbent)
@@ -181,8 +197,8 @@ def _newcombe(candidate: Sequence[float], incumbent: Sequence[float]) -> Interva
     return Interval(max(-1.0, p1 - p2 - down), min(1.0, p1 - p2 + up))
 
 
-def _bca(values: NDArray[np.float64], lowest: float) -> Interval:
-    """Bootstrap interval of a mean of values between `lowest` and 1.
+def _bca(values: NDArray[np.float64], lowest: float, highest: float = 1.0) -> Interval:
+    """Bootstrap interval of a mean of values between `lowest` and `highest`.
 
     Equal values tell the bootstrap nothing, so there the share of values that n rows may have missed (Wilson) is
     allowed to be anything.
@@ -192,7 +208,7 @@ def _bca(values: NDArray[np.float64], lowest: float) -> Interval:
     if bool(np.all(values == values[0])):
         missed = 1 - _wilson(len(values), len(values)).low
         seen = float(values[0]) * (1 - missed)
-        return Interval(seen + missed * lowest, seen + missed)
+        return Interval(seen + missed * lowest, seen + missed * highest)
     result = bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=np.random.default_rng(0))
     return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
 

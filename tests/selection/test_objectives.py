@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptlearn.config import ObjectiveConfig, in_order
-from promptlearn.records import Failure, Rollout, Usage, Verdict
+from promptlearn.records import Failure, Interval, Rollout, Usage, Verdict
 from promptlearn.selection.objectives import (
     Board,
     answer_of,
@@ -22,6 +22,7 @@ from promptlearn.selection.objectives import (
 )
 
 COST = ObjectiveConfig(name="cost")
+TOKENS = ObjectiveConfig(name="tokens")
 QUALITY = ObjectiveConfig(name="quality")
 ROWS = 60
 
@@ -86,6 +87,34 @@ def test_differences_keep_the_unit_of_their_objective() -> None:
     assert test.ci95.low < test.difference < test.ci95.high < 0
     assert better(COST, test)
     assert compare(COST, board(1, None)["cost"], board(1, 0.003)["cost"]) is None
+
+
+def test_what_costs_nothing_before_and_after_costs_nothing_in_its_interval_too() -> None:
+    free = {str(n): 0.0 for n in range(46)}
+    test = compare(COST, free, free)
+    assert test is not None
+    assert (test.difference, test.ci95, test.p_value) == (0.0, Interval(0.0, 0.0), 1.0)
+
+
+@pytest.mark.parametrize("by", [1.0, 69.0])
+def test_a_measure_that_falls_by_the_same_everywhere_is_no_proportion(by: float) -> None:
+    """The interval reaches to both sides, and no further than the measures themselves let it."""
+    old = {str(n): by + 30 + n % 5 for n in range(40)}
+    test = compare(TOKENS, {id: value - by for id, value in old.items()}, old)
+    assert test is not None
+    assert test.difference == pytest.approx(-by)
+    assert -max(old.values()) < test.ci95.low < -by < test.ci95.high < max(old.values())
+    assert (test.test, better(TOKENS, test)) == ("permutation", True)
+
+
+def test_a_measure_that_falls_on_some_rows_and_stays_on_others_is_no_proportion() -> None:
+    """Differences of 0 and of one size are bootstrapped as any others."""
+    old = {str(n): 100.0 for n in range(40)}
+    some, other = ({id: 100.0 - by * (int(id) % 2) for id in old} for by in (69.0, 68.0))
+    same, near = compare(TOKENS, some, old), compare(TOKENS, some | {"1": other["1"]}, old)
+    assert same is not None
+    assert near is not None
+    assert (same.ci95.low, same.ci95.high) == pytest.approx((near.ci95.low, near.ci95.high), abs=1)
 
 
 def test_the_front_holds_what_nobody_beats_by_everything() -> None:
