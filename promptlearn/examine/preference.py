@@ -88,7 +88,7 @@ async def examine_preference(
     `heard` is told how many pairs are judged, of how many.
 
     Raises PromptlearnError, `UsageError` where both are one prompt, `DataError` where no example has two answers,
-    `TooManyErrors` where no pair was judged.
+    `TooManyErrors` where none of the pairs that differ was judged.
     """
     old, new = (locate(store, run, version) for version in versions)
     if old.digest == new.digest:
@@ -110,7 +110,7 @@ async def examine_preference(
         return said
 
     verdicts = await asyncio.gather(*map(compared, pairs))
-    check_judged([new for _, new in verdicts], "pairs")
+    check_judged([new for _, new in verdicts if new.label != IDENTICAL], "pairs that differ")
     found = tuple(Preference(pair, *said) for pair, said in zip(pairs, verdicts, strict=True))
     usage = sum((one.old.usage + one.new.usage for one in found), Usage())
     return PreferenceReport(old.run, old.digest, new.digest, split, judge.source, found, usage)

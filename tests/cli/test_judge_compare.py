@@ -97,8 +97,34 @@ def test_a_model_that_can_not_be_read_makes_no_difference_of_zero(
     assert execute(["judge", "compare", "--rows", "3"]) == 5
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
-    assert "none of the 3 pairs could be judged" in said.err
+    assert "none of the 3 pairs that differ could be judged" in said.err
     assert "a reply that can not be read" in said.err
+
+
+def test_identical_answers_do_not_hide_that_none_of_the_others_could_be_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Invariant 4: nobody was asked about those."""
+    judge = {"default": "I can not tell."}
+    folder = write_shop(
+        tmp_path / "shop",
+        models={"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"},
+        judges=["label_set"],
+        store="store.db",
+    )
+    (folder / "judge.yaml").write_text(yaml.safe_dump(judge), encoding="utf-8")
+    script = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+    script["rules"].insert(0, {"when": r"user: [^\n]*password[^\n]*\Z", "reply": "access"})
+    (folder / "model.yaml").write_text(yaml.safe_dump(script), encoding="utf-8")
+    monkeypatch.chdir(folder)
+    assert execute(["run", "--quiet"]) == 0
+    capsys.readouterr()
+    assert execute(["judge", "compare"]) == 5
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    found = re.search(r"none of the (\d+) pairs that differ could be judged", said.err)
+    assert found is not None
+    assert 0 < int(found[1]) < 20
 
 
 def test_pairs_that_were_not_judged_are_paid_for_and_say_why(
