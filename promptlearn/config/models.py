@@ -66,7 +66,8 @@ class ModelConfig(Section):
     """LoRA adapter of a local model, a GGUF file that `promptlearn tune export` wrote."""
     price: PriceConfig | None = None
     """By default what LiteLLM's table says, for OpenAI's own endpoint and LiteLLM's providers, if LiteLLM is installed.
-    Otherwise the cost is unknown, not zero, and `budget.usd` needs it."""
+    Otherwise the cost is unknown, not zero, and `budget.usd` needs it. Local and scripted models are free without one;
+    with one, their tokens cost what it says, so that a budget or an objective can be rehearsed."""
     rpm: float | None = Field(None, gt=0)
     """Calls per minute at most; how many are in flight is found out."""
     tpm: float | None = Field(None, gt=0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from promptlearn.errors import ConfigError, UsageError
-from promptlearn.models.base import Model, Price, Sampling
+from promptlearn.models.base import FREE, Model, Price, Sampling
 from promptlearn.models.keys import api_key
 from promptlearn.models.prices import price_of
 
@@ -55,7 +55,7 @@ def open_model(
 
     With a `base_url` every name speaks chat completions to it; `litellm/PROVIDER/NAME` speaks the provider's own
     protocol instead. Without a `price`, OpenAI's models and LiteLLM's providers cost what LiteLLM's table says, if it
-    is installed. Raises ConfigError.
+    is installed, and models in this process nothing. Raises ConfigError.
     """
     provider, _, rest = name.partition("/")
     if provider in ("local", "scripted") and rest:
@@ -66,8 +66,8 @@ def open_model(
         if provider == "scripted":
             from promptlearn.models.scripted import load_script
 
-            return load_script(Path(rest), sampling)
-        return _local(name, rest, adapter, sampling, timeout, slots, context)
+            return load_script(Path(rest), sampling, price or FREE)
+        return _local(name, rest, adapter, sampling, timeout, slots, context, price or FREE)
     if adapter is not None:
         raise ConfigError(f"{name}: only local/… models take an adapter; leave it out, or name what serves it")
     if not name.strip() or (base_url is None and not (provider and rest)):
@@ -95,7 +95,14 @@ def _chat(
 
 
 def _local(
-    name: str, file: str, adapter: Path | None, sampling: Sampling, timeout: float, slots: int, context: int
+    name: str,
+    file: str,
+    adapter: Path | None,
+    sampling: Sampling,
+    timeout: float,
+    slots: int,
+    context: int,
+    price: Price,
 ) -> Model:
     from promptlearn.models.local import LocalModel
     from promptlearn.models.pull import model_path
@@ -104,4 +111,6 @@ def _local(
         path = model_path(file)
     except UsageError as error:
         raise ConfigError(f"model {name}: {error}") from None
-    return LocalModel(name, path, adapter=adapter, sampling=sampling, timeout=timeout, slots=slots, context=context)
+    return LocalModel(
+        name, path, adapter=adapter, sampling=sampling, timeout=timeout, slots=slots, context=context, price=price
+    )

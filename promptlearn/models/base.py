@@ -79,6 +79,9 @@ class Price:
         return max(self.cost(input_tokens, output_tokens, 0, written) for written in (0, input_tokens))
 
 
+FREE = Price(0.0, 0.0)
+
+
 @runtime_checkable
 class Model(Protocol):
     """Anything that completes a chat."""

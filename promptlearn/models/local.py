@@ -23,7 +23,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from promptlearn.errors import ConfigError, SystemicError
-from promptlearn.models.base import ModelBase, Price, Reply, Sampling
+from promptlearn.models.base import FREE, ModelBase, Price, Reply, Sampling
 from promptlearn.models.hub import file_digest
 from promptlearn.models.openai import ChatModel
 from promptlearn.models.threads import BRIEFLY, cores, sleeping_threads
@@ -67,6 +67,7 @@ class LocalModel(ModelBase):
         timeout: float = TIMEOUT,
         slots: int = 16,
         context: int = 4096,
+        price: Price = FREE,
     ) -> None:
         """`adapter` is a LoRA adapter for the file, in GGUF; with it the model has an identity of its own.
         `slots` is the most calls at once, `context` the tokens of prompt and reply together, `timeout` (seconds) is at
@@ -82,7 +83,7 @@ class LocalModel(ModelBase):
         if adapter is not None and not adapter.is_file():
             raise ConfigError(f"{name}: there is no adapter {adapter}; `promptlearn tune export` writes one")
         self._weights = Weights(path.resolve(), None if adapter is None else adapter.resolve())
-        super().__init__(name, f"local/{self._weights.digest()}", sampling, Price(0.0, 0.0))
+        super().__init__(name, f"local/{self._weights.digest()}", sampling, price)
         self._timeout = max(timeout, TIMEOUT)
         self._at_once = calls_at_once(sampling, slots)
         self._need = Need(min(slots, self._at_once + _SPARE_SLOTS), context)

@@ -35,7 +35,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
-from promptlearn.models.base import ModelBase, Price, Reply, Sampling
+from promptlearn.models.base import FREE, ModelBase, Price, Reply, Sampling
 from promptlearn.records import Json, Message, Usage, fingerprint
 from promptlearn.tokens import estimate_tokens
 
@@ -70,15 +70,19 @@ class ScriptedModel(ModelBase):
         identity: str | None = None,
         sampling: Sampling = Sampling(),
         latency: float | Callable[[Sequence[Message]], float] = 0.0,
+        price: Price = FREE,
     ) -> None:
-        """`default` answers what no rule knows. `latency` is in seconds, or a function of the chat. `identity` is what
-        the journal files replies under: by default a digest of the script (for a function: of its name, so give
-        functions that share a journal an identity each).
+        """`default` answers what no rule knows. `latency` is in seconds, or a function of the chat. `price` is what
+        plain texts are taken to cost, for a rehearsal. `identity` is what the journal files replies under: by default
+        a digest of the script and its price (for a function: of its name, so give functions that share a journal an
+        identity each).
         """
-        identity = identity or f"scripted/{fingerprint(_written(script, default))}"
-        super().__init__(name, identity, sampling, Price(0.0, 0.0))
+        written = _written(script, default)
+        identity = identity or f"scripted/{fingerprint(written if price == FREE else [written, repr(price)])}"
+        super().__init__(name, identity, sampling, price)
         self._answer = _reader(script, default, name)
         self._latency = latency
+        self._cost = price.cost
         self.calls: list[Call] = []
         """Every call so far, in the order of arrival."""
 
@@ -100,7 +104,9 @@ class ScriptedModel(ModelBase):
             raise answer
         if isinstance(answer, str):
             tokens = sum(estimate_tokens(message.content) for message in chat)
-            usage = Usage(calls=1, input_tokens=tokens, output_tokens=estimate_tokens(answer))
+            written = estimate_tokens(answer)
+            cost = self._cost(tokens, written)
+            usage = Usage(calls=1, input_tokens=tokens, output_tokens=written, cost_usd=cost)
             answer = Reply(answer, usage=usage, seconds=seconds)
         if not answer.text.strip():
             raise ModelError("empty", f"{self._name} answered with an empty text")
@@ -129,7 +135,7 @@ class ScriptFile(BaseModel):
     default: str | None = None
 
 
-def load_script(path: Path, sampling: Sampling = Sampling()) -> ScriptedModel:
+def load_script(path: Path, sampling: Sampling = Sampling(), price: Price = FREE) -> ScriptedModel:
     """The model of a script file. Raises ConfigError naming file and key."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -143,7 +149,7 @@ def load_script(path: Path, sampling: Sampling = Sampling()) -> ScriptedModel:
         key = ".".join(str(part) for part in problem["loc"])
         raise ConfigError(f"script {path}: `{key}`: {problem['msg']}; known are rules, default, when, reply") from None
     rules = [(rule.when, rule.reply) for rule in script.rules]
-    return ScriptedModel(rules, default=script.default, name=f"scripted/{path.name}", sampling=sampling)
+    return ScriptedModel(rules, default=script.default, name=f"scripted/{path.name}", sampling=sampling, price=price)
 
 
 def _reader(script: Script, default: Scripted | None, name: str) -> Callable[[Sequence[Message]], Scripted]:

@@ -11,7 +11,7 @@ import pytest
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.models import open_model
-from promptlearn.models.base import Model, Sampling
+from promptlearn.models.base import FREE, Model, Price, Sampling
 from promptlearn.models.hub import file_digest
 from promptlearn.models.local import LocalModel, calls_at_once
 from promptlearn.models.pull import WHEEL_MODELS, pull
@@ -36,6 +36,13 @@ def chat(question: str) -> list[Message]:
     for text, label in DEMOS:
         messages += [Message("user", text), Message("assistant", label)]
     return [*messages, Message("user", question)]
+
+
+def test_it_is_free_unless_a_price_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "small.gguf"
+    path.write_bytes(b"GGUF")
+    assert open_model(f"local/{path}").price == FREE
+    assert open_model(f"local/{path}", price=Price(1, 2)).price == Price(1, 2)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from promptlearn.errors import ConfigError, ModelError, SystemicError
 from promptlearn.models import open_model
-from promptlearn.models.base import Model, Reply, Sampling
+from promptlearn.models.base import Model, Price, Reply, Sampling
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Message
 
@@ -65,6 +65,18 @@ async def test_usage_is_estimated_and_free() -> None:
     usage = (await ScriptedModel(["some words"]).complete(ask("a"))).usage
     assert (usage.calls, usage.cost_usd) == (1, 0.0)
     assert min(usage.input_tokens, usage.output_tokens) > 0
+
+
+async def test_a_price_that_is_given_counts(tmp_path: Path) -> None:
+    """Replies that the journal kept when they were free are none of this model."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("default: 'some words'\n", encoding="utf-8")
+    price = Price(1_000_000, 2_000_000)
+    model = open_model(f"scripted/{path}", price=price)
+    usage = (await model.complete(ask("a"))).usage
+    assert model.price == price
+    assert usage.cost_usd == usage.input_tokens + 2 * usage.output_tokens > 0
+    assert model.identity != open_model(f"scripted/{path}").identity
 
 
 def test_identity_follows_the_script() -> None:
