@@ -149,7 +149,7 @@ async def test_failed_rows_and_rows_that_were_not_judged_stay_out(dataset: Datas
     (standing,) = await Guarding([Guard("Be kind.")], dataset, model).standings(
         OLD, NEW, Known(outputs(one, two), dataset)
     )
-    assert (standing.rows, standing.lost) == (0, False)
+    assert (standing.rows, standing.lost, standing.unmeasured) == (0, False, True)
 
 
 async def test_a_model_judges_a_few_rows_and_may_say_that_a_rule_does_not_apply(dataset: Dataset) -> None:
@@ -344,6 +344,58 @@ def test_a_rule_whose_loss_would_lose_its_guard_is_not_pruned(tmp_path: Path) ->
     assert "Avoid exclamation marks." in [rule.text for rule in kept.rules]
     gone = learn(tmp_path / "other", **shared, guard=False).prompt
     assert "Avoid exclamation marks." not in [rule.text for rule in gone.rules]
+
+
+def mute(messages: Sequence[Message]) -> str:
+    return "I can not tell."
+
+
+def test_guards_that_nobody_can_judge_are_told_and_are_none_that_were_kept(tmp_path: Path) -> None:
+    """Invariant 4: they stop no winner, and the run says that nobody knows whether it keeps them."""
+    judge = ScriptedModel(mute, identity="mute judge")
+    result = learn(tmp_path, judge=judge, reviews=[BRIEF])
+    (warning,) = result.warnings
+    assert re.fullmatch(
+        r"(\d+) of \1 guard judgements failed, so 1 of 1 guards were not measured; most often: .*can not be read.*",
+        warning,
+    )
+    with open_store(tmp_path / "store.db") as store:
+        decisions = store.reader.decisions(result.run_id)
+        (event,) = [event for event in load_run(store).events if event.kind == "guards"]
+    won = [one.reason for one in decisions if one.outcome == "accepted"]
+    assert won
+    assert all("“Stay brief.”: could not be judged" in reason for reason in won)
+    assert event.body["unmeasured"] == [event.body["standings"][0][0]]
+    told = learn(tmp_path / "other", judge=ScriptedModel(brief, identity="brief judge"), reviews=[BRIEF])
+    assert told.warnings == ()
+
+
+def test_some_judgements_of_a_guard_that_fail_are_counted(tmp_path: Path) -> None:
+    def answer(messages: Sequence[Message]) -> str:
+        return mute(messages) if any("jacket" in one.content for one in messages) else brief(messages)
+
+    result = learn(tmp_path, judge=ScriptedModel(answer, identity="half a judge"), reviews=[BRIEF])
+    (warning,) = result.warnings
+    found = re.match(r"(\d+) of (\d+) guard judgements failed; most often: ", warning)
+    assert found is not None
+    assert 0 < int(found[1]) < int(found[2])
+
+
+def test_no_part_is_pruned_while_a_guard_can_not_be_judged(tmp_path: Path) -> None:
+    """What an approved rule is worth to its reviewers is not known then."""
+    kindly = Review("r9", "Be kind.", trusted=True, state="approved", url="u9")
+    shared: dict[str, Any] = {
+        "reviews": [*synthetic.house_rules(), kindly],
+        "proposers": ["rules"],
+        "task": synthetic.task_model(),
+    }
+    kept = learn(tmp_path, **shared, judge=ScriptedModel(mute, identity="mute judge"))
+    assert "Be kind." in [rule.text for rule in kept.prompt.rules]
+    with open_store(tmp_path / "store.db") as store:
+        reasons = [one.reason for one in store.reader.decisions(kept.run_id) if one.stage == "prune"]
+    assert any("could not be judged" in reason for reason in reasons)
+    gone = learn(tmp_path / "other", **shared, judge=ScriptedModel(brief, identity="brief judge"))
+    assert "Be kind." not in [rule.text for rule in gone.prompt.rules]
 
 
 def test_a_prompt_has_the_same_name_in_every_checkout(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def guards(
             run_until_interrupted(lambda stopping: let_go())
         rows = found.guards.items()
     if as_json:
-        print_json([asdict(row) | {"id": row.guard.id} for row in rows])
+        print_json([asdict(row) | {"id": row.guard.id, "measured": row.measured} for row in rows])
         return
     if not rows:
         note("no prompt has learned anything from reviewers that is guarded")
@@ -147,8 +147,8 @@ def guards(
                 row.guard.id,
                 row.scope,
                 row.guard.rule,
-                str(row.before),
-                str(row.after),
+                str(row.before) if row.measured else "not measured",
+                str(row.after) if row.measured else "not measured",
                 str(row.rows),
                 row.guard.run,
             ]

@@ -153,6 +153,8 @@ def _show_run(report: RunReport, as_json: bool) -> None:
     if summary.is_tuning:
         say(f"it trains weights: promptlearn tune status {summary.id}")
         return
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     for alarm in report.alarms:
         say(alarm)
     numbers = {one.digest: str(one.number) for one in report.candidates}

@@ -306,8 +306,12 @@ class Optimizer:
 
     async def _measure_guards(self) -> None:
         """How far the result keeps what reviewers asked for, next to the seed."""
-        if not self._guarding or self.search.incumbent.digest == self._seed.digest:
-            return
+        if self._guarding and self.search.incumbent.digest != self._seed.digest:
+            await self._compare_guards()
+        if shortfall := self._guarding.shortfall(self.standings):
+            self.search.warnings.append(shortfall)
+
+    async def _compare_guards(self) -> None:
         number = self._begun + 2
         try:
             self._allowance.open(number, 0, 0)
@@ -317,7 +321,8 @@ class Optimizer:
             self.search.warnings.append(f"no budget was left to measure guards, so this run adds none: {spent}")
             await self._log.event("budget", message=str(spent))
         body = [[one.guard.id, one.guard.rule, one.rows, one.before, one.after] for one in self.standings]
-        await self._log.event("guards", standings=body)
+        unmeasured = [one.guard.id for one in self.standings if one.unmeasured]
+        await self._log.event("guards", standings=body, unmeasured=unmeasured)
 
     async def _choose(self) -> None:
         """Let the objectives choose among what was found."""

@@ -9,8 +9,9 @@ guard's own examples of the train and validation splits. A guard is *lost* where
 * the candidate keeps it on at most half of the rows on which the incumbent does, and on two fewer at least (for rules
   that apply to few rows, on which no test could tell).
 
-Rows that the rule does not apply to with either prompt, and rows that were not judged, stay out (invariant 4). The
-incumbent sets the measure, so a rule that it never kept stops nobody. Deterministic: what is read depends on what
+Rows that the rule does not apply to with either prompt, and rows that were not judged, stay out (invariant 4). A guard
+of which nothing could be judged is not measured: it stops no winner and is told, and pruning leaves nothing out then.
+The incumbent sets the measure, so a rule that it never kept stops nobody. Deterministic: what is read depends on what
 decisions have read (invariant 8).
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from statistics import mode
 
 from promptlearn.dataset import Dataset
 from promptlearn.errors import BudgetSpent
@@ -52,6 +54,8 @@ class Standing:
     """Of "the candidate keeps it as often", one-sided."""
     failed: tuple[str, ...] = ()
     """The guard's own examples that passed and do not any more."""
+    unmeasured: bool = False
+    """Whether every judgement that was asked for failed for one of the prompts at least."""
 
     @property
     def lost(self) -> bool:
@@ -60,13 +64,15 @@ class Standing:
 
     @property
     def words(self) -> str:
-        """What was lost, for people; names the guard."""
+        """What was lost, or not measured, for people; names the guard."""
         rule = self.guard.rule
         shown = rule if len(rule) <= _SHOWN else f"{rule[: _SHOWN - 1]}…"
+        name = f"guard {self.guard.id} “{shown}”"
         if self.failed:
-            return f"guard {self.guard.id} “{shown}”: loses its example {self.failed[0]}"
-        kept = f"kept on {self.after} of {self.rows} rows, by the incumbent on {self.before}"
-        return f"guard {self.guard.id} “{shown}”: {kept}"
+            return f"{name}: loses its example {self.failed[0]}"
+        if self.unmeasured:
+            return f"{name}: could not be judged"
+        return f"{name}: kept on {self.after} of {self.rows} rows, by the incumbent on {self.before}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,8 @@ class Guarding:
         distinct = {guard.id: guard for guard in reversed([*guards])}
         found = [_watch(guard, places, model, secrets) for guard in reversed(distinct.values())]
         self._watched = [watched for watched in found if watched.judge is not None or watched.examples]
+        self._asked: dict[tuple[str, str], str] = {}
+        """Guard and rollout → why the judgement failed, empty where it did not."""
 
     def __bool__(self) -> bool:
         return bool(self._watched)
@@ -124,17 +132,31 @@ class Guarding:
     ) -> tuple[Decision, BudgetSpent | None]:
         """The decision on a candidate that `won` its race: the same, or that a guard stands in its way."""
         try:
-            why = await self.lost(incumbent, candidate, reader)
+            standings = await self.standings(incumbent, candidate, reader)
         except BudgetSpent as spent:
             return replace(
                 won, outcome="undecided", reason=f"{won.reason}; no budget is left to read its guards"
             ), spent
-        return (replace(won, stage="guard", outcome="rejected", reason=why) if why else won), None
+        if lost := "; ".join(one.words for one in standings if one.lost):
+            return replace(won, stage="guard", outcome="rejected", reason=lost), None
+        return replace(won, reason="; ".join(filter(None, (won.reason, _unmeasured(standings))))), None
 
-    async def lost(self, incumbent: Prompt, candidate: Prompt, reader: Reader) -> str:
-        """The guards that the candidate loses, in words; empty where it keeps them all. Raises `BudgetSpent`."""
+    async def lost(self, incumbent: Prompt, candidate: Prompt, reader: Reader, strict: bool = False) -> str:
+        """The guards that the candidate loses, in words; empty where it keeps them all. `strict`: and those of which
+        nobody can tell, where it loses none. Raises `BudgetSpent`.
+        """
         standings = await self.standings(incumbent, candidate, reader)
-        return "; ".join(standing.words for standing in standings if standing.lost)
+        lost = "; ".join(one.words for one in standings if one.lost)
+        return lost or (_unmeasured(standings) if strict else "")
+
+    def shortfall(self, standings: Sequence[Standing]) -> str:
+        """How many judgements failed so far, how many of these guards were not measured, and why, in one line."""
+        reasons = [why for why in self._asked.values() if why]
+        if not reasons:
+            return ""
+        blank = sum(one.unmeasured for one in standings)
+        unmeasured = f", so {blank} of {len(standings)} guards were not measured" if blank else ""
+        return f"{len(reasons)} of {len(self._asked)} guard judgements failed{unmeasured}; most often: {mode(reasons)}"
 
     async def standings(self, incumbent: Prompt, candidate: Prompt, reader: Reader) -> list[Standing]:
         """One per guard. Raises `BudgetSpent` and what reading rows raises."""
@@ -153,18 +175,46 @@ class Guarding:
     async def _standing(
         self, watched: _Watched, pairs: Sequence[tuple[Row, Row]], prompts: tuple[Prompt, Prompt], reader: Reader
     ) -> Standing:
-        kept: list[tuple[float, float]] = []
-        if watched.judge is not None:
-            usable = [pair for pair in pairs if not any(row.rollout.error for row in pair)]
-            usable = usable[:MOST_JUDGED] if watched.by_model else usable
-            kept = _applying(await _judged(watched.judge, usable, reader))
+        usable = [] if watched.judge is None else [pair for pair in pairs if _answered(pair)]
+        usable = usable[:MOST_JUDGED] if watched.by_model else usable
+        own = [pair for split, one in watched.examples if _answered(pair := await _pair(one, split, prompts, reader))]
+        if watched.judge is None:
+            said, scores = [], [(before.score, after.score) for before, after in own]
+        else:
+            said = await self._judged(watched, watched.judge, [*usable, *own], reader)
+            scores = [(before.score, after.score) for before, after in said[len(usable) :]]
         failed = [
-            id for split, example in watched.examples for id in await _failing(watched, split, example, prompts, reader)
+            before.example.id
+            for (before, _), (old, new) in zip(own, scores, strict=True)
+            if old is not None and new is not None and old >= 1 > new
         ]
+        kept = _applying(said[: len(usable)])
         old, new = [one for one, _ in kept], [other for _, other in kept]
         return Standing(
-            watched.guard, len(kept), round(sum(old)), round(sum(new)), one_sided_p(old, new), tuple(failed)
+            watched.guard,
+            len(kept),
+            round(sum(old)),
+            round(sum(new)),
+            one_sided_p(old, new),
+            tuple(failed),
+            bool(said) and all(before.error or after.error for before, after in said),
         )
+
+    async def _judged(
+        self, watched: _Watched, judge: Judge, pairs: Sequence[tuple[Row, Row]], reader: Reader
+    ) -> list[tuple[Verdict, Verdict]]:
+        rows = [row for pair in pairs for row in pair]
+        with reader.judging():
+            said = await asyncio.gather(
+                *(judge.judge(row.example, row.rollout) for row in rows), return_exceptions=True
+            )
+        verdicts = [one for one in said if isinstance(one, Verdict)]
+        for one in said:
+            if isinstance(one, BaseException):
+                raise one
+        for verdict in verdicts:
+            self._asked[watched.guard.id, verdict.rollout] = verdict.error.message if verdict.error else ""
+        return [*zip(verdicts[::2], verdicts[1::2], strict=True)]
 
 
 def adopted(standings: Iterable[Standing], shipped: Prompt, scope: str, run: str) -> list[GuardRow]:
@@ -184,15 +234,21 @@ def _watch(
     return _Watched(guard, judge, examples, by_model=judge is not None and hasattr(judge, "model"))
 
 
-async def _judged(judge: Judge, pairs: Sequence[tuple[Row, Row]], reader: Reader) -> list[tuple[Verdict, Verdict]]:
-    rows = [row for pair in pairs for row in pair]
-    with reader.judging():
-        said = await asyncio.gather(*(judge.judge(row.example, row.rollout) for row in rows), return_exceptions=True)
-    verdicts = [one for one in said if isinstance(one, Verdict)]
-    for one in said:
-        if isinstance(one, BaseException):
-            raise one
-    return [*zip(verdicts[::2], verdicts[1::2], strict=True)]
+async def _pair(example: Example, split: Split, prompts: tuple[Prompt, Prompt], reader: Reader) -> tuple[Row, Row]:
+    [before], [after] = await reader.rows(prompts, [example], split)
+    return before, after
+
+
+def _answered(pair: tuple[Row, Row]) -> bool:
+    return not any(row.rollout.error for row in pair)
+
+
+def _unmeasured(standings: Sequence[Standing]) -> str:
+    """The guards that could not be judged, in words; empty where all could."""
+    found = [one for one in standings if one.unmeasured]
+    if not found:
+        return ""
+    return found[0].words + (f", nor could {len(found) - 1} more" if len(found) > 1 else "")
 
 
 def _applying(verdicts: Sequence[tuple[Verdict, Verdict]]) -> list[tuple[float, float]]:
@@ -202,18 +258,3 @@ def _applying(verdicts: Sequence[tuple[Verdict, Verdict]]) -> list[tuple[float, 
         for before, after in verdicts
         if before.score is not None and after.score is not None and {before.label, after.label} != {NOT_APPLICABLE}
     ]
-
-
-async def _failing(
-    watched: _Watched, split: Split, example: Example, prompts: tuple[Prompt, Prompt], reader: Reader
-) -> list[str]:
-    """The example's id, where it passes with the incumbent and not with the candidate."""
-    [before], [after] = await reader.rows(prompts, [example], split)
-    if before.rollout.error or after.rollout.error:
-        return []
-    scores = [before.score, after.score]
-    if watched.judge is not None:
-        [said] = await _judged(watched.judge, [(before, after)], reader)
-        scores = [verdict.score for verdict in said]
-    old, new = scores
-    return [example.id] if old is not None and new is not None and old >= 1 > new else []

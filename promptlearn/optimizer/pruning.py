@@ -194,9 +194,9 @@ class Pruner:
         self.candidate = shorter if goes else kept
 
     async def _lost(self, drop: Drop) -> str:
-        """The guards that stand in the way of leaving a part out, in words."""
+        """The guards that stand in the way of leaving a part out, in words; nothing goes where nobody can tell."""
         try:
-            return await self._guarding.lost(self.candidate.prompt, drop.prompt, self._reader)
+            return await self._guarding.lost(self.candidate.prompt, drop.prompt, self._reader, strict=True)
         except BudgetSpent:
             return "no budget is left to read its guards"
 

@@ -76,6 +76,11 @@ class RunReport:
         found = self.result.get("alarms", ()) if isinstance(self.result, dict) else ()
         return tuple(f"alarm ({alarm['kind']}): {alarm['message']}" for alarm in found)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the run warned of in its result."""
+        return tuple(self.result.get("warnings", ())) if isinstance(self.result, dict) else ()
+
 
 def load_run(store: Store, which: str = "latest") -> RunReport:
     """A run by id, by the beginning of its id that no other has, or the `latest`.

@@ -119,3 +119,8 @@ class GuardRow:
     active: bool = True
     at: str = ""
     """ISO 8601, UTC."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether it was judged on any row; otherwise `before` and `after` say nothing."""
+        return self.rows > 0

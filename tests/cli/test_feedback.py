@@ -375,6 +375,41 @@ def test_what_a_run_shipped_guards_later_runs_on_the_same_prompt(cli: Cli, tmp_p
     assert "no prompt has learned anything" in cli("guards", "--drop", row.guard.id).err
 
 
+def test_a_judge_that_can_not_answer_is_told_with_the_result_and_ever_after(
+    cli: Cli, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = {"task": "scripted/model.yaml", "judge": "scripted/judge.yaml"}
+    write_shop(tmp_path, models=models, judges=["label_set"], reviews="store")
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump({"default": "I can not tell."}), encoding="utf-8")
+    assert cli("import", "reviews.json").code == 0
+    assert cli("add", "Never promise a date.").code == 0
+
+    def told(*arguments: str) -> str:
+        assert execute([*arguments]) == 0
+        return capsys.readouterr().out
+
+    capsys.readouterr()
+    (warning,) = json.loads(told("run", "--json"))["warnings"]
+    assert "5 of 5 guards were not measured; most often: scripted/judge.yaml twice gave a reply" in warning
+    assert f"warning: {warning}" in told("show").replace("\n", " ")
+    assert "5 of 5 guards were not measured" in told("report", "--md")
+    assert "5 of 5 guards were not measured" in told("report", "--html")
+    assert json.loads(told("report", "--json"))["warnings"] == [warning]
+    assert "not measured" in cli("guards").out
+
+
+def test_a_guard_that_was_not_measured_was_not_kept_on_no_row(cli: Cli, tmp_path: Path) -> None:
+    rows = [
+        GuardRow("prompt.md", Guard("Be kind.", run="r1")),
+        GuardRow("prompt.md", Guard("No dates.", run="r1"), rows=8, before=0, after=8),
+    ]
+    with open_store(tmp_path / ".promptlearn/store.db") as store:
+        asyncio.run(store.guards.keep(rows))
+    blank, measured = (line for line in cli("guards").out.splitlines() if "prompt.md" in line)
+    assert (blank.count("not measured"), measured.count("not measured")) == (2, 0)
+    assert [row["measured"] for row in cli("guards", "--json").document] == [False, True]
+
+
 def test_dismissing_a_comment_lets_its_guard_go(cli: Cli, said: None, tmp_path: Path) -> None:
     url = "https://github.com/acme/shop/pull/1#discussion_C0"
     with open_store(tmp_path / ".promptlearn/store.db") as store:
