@@ -14,6 +14,7 @@ import pytest
 from synthetic import SEED, TAGS, rows, task_model
 
 from promptlearn import Budget, optimize
+from promptlearn.cli.run import exit_code
 from promptlearn.config import SearchConfig
 from promptlearn.dataset import load_dataset
 from promptlearn.errors import ConfigError, SystemicError
@@ -25,6 +26,7 @@ from promptlearn.optimizer.dspy_search import Desk, demonstration, field_names, 
 from promptlearn.records import Example, Message, Prompt
 from promptlearn.report import load_run
 from promptlearn.result import RunResult
+from promptlearn.runlog import Event, Observer, nobody
 from promptlearn.store import open_store
 
 CALLS = 200
@@ -43,16 +45,24 @@ def writer(messages: Sequence[Message]) -> str:
 
 
 def learn(
-    folder: Path, optimizer: str, write: Any = writer, calls: int = CALLS, table: Any = None, **columns: Any
+    folder: Path,
+    optimizer: str,
+    write: Any = writer,
+    calls: int = CALLS,
+    meta_calls: int | None = None,
+    observer: Observer = nobody,
+    table: Any = None,
+    **columns: Any,
 ) -> RunResult:
     return optimize(
         SEED,
         load_dataset(table or rows(90), **{"inputs": ["message"], "expected": "tag", **columns}),
         task=task_model(),
         meta=ScriptedModel(write, identity=f"writer/{optimizer}"),
-        budget=Budget(task_calls=calls),
+        budget=Budget(task_calls=calls, meta_calls=meta_calls),
         store=folder / "store.db",
         optimizer=optimizer,
+        observer=observer,
     )
 
 
@@ -71,6 +81,36 @@ def test_theirs_learns_and_is_proven_like_ours(tmp_path: Path, optimizer: str) -
     again = learn(tmp_path, optimizer)
     assert again.best.score == result.best.score
     assert again.usage["task"].calls == 0  # invariant 3: the journal has it all
+
+
+def test_gepa_that_made_all_its_metric_calls_has_not_spent_the_budget(tmp_path: Path) -> None:
+    """It counts rows that it asks for again, and those cost nothing here."""
+    result = learn(tmp_path, "dspy:gepa", write=lambda messages: f"```\n{SEED}\n```")
+    assert (result.decision, result.stop_reason, result.state) == ("not_proven", "metric_calls", "finished")
+    assert result.usage["task"].calls < CALLS
+    assert exit_code(result) == 3
+
+
+def test_gepa_whose_calls_are_refused_has_spent_the_budget(tmp_path: Path) -> None:
+    result = learn(tmp_path, "dspy:gepa", write=lambda messages: f"```\n{SEED}\n```", meta_calls=1)
+    assert (result.stop_reason, result.state) == ("budget", "budget")
+    assert exit_code(result) == 4
+
+
+@pytest.mark.parametrize("optimizer", ["dspy:gepa", "dspy:miprov2"])
+def test_each_prompt_that_was_read_on_all_of_validation_is_told_once(tmp_path: Path, optimizer: str) -> None:
+    if optimizer == "dspy:miprov2":
+        pytest.importorskip("optuna")
+    heard: list[Event] = []
+    result = learn(tmp_path, optimizer, observer=heard.append)
+    told = [event.body["message"].split(maxsplit=1) for event in heard if event.kind == "measured"]
+    with open_store(tmp_path / "store.db") as store:
+        rows = load_run(store).candidates
+        validation = len(store.reader.examples(result.run_id, "validation"))
+    whole = [one.digest[:8] for one in rows for row in one.scores if (row.split, row.n) == ("validation", validation)]
+    assert sorted(digest for digest, _ in told) == sorted(whole)
+    assert len(told) > 1
+    assert all(f"on {validation} validation rows" in words for _, words in told)
 
 
 def test_a_candidate_that_breaks_the_contract_is_not_run(tmp_path: Path) -> None:

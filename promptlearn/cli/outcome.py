@@ -136,6 +136,8 @@ def _advice(result: RunResult) -> str:
         return f"   (or put it to use: promptlearn export {result.run_id} --to FILE)"
     if result.stop_reason == "budget":
         return f"   (or give it more: promptlearn resume {result.run_id} --set budget.task_calls=N)"
+    if result.stop_reason == "metric_calls":
+        return "   (GEPA made all its metric calls; a run with more budget.task_calls takes these from the journal)"
     return ""
 
 

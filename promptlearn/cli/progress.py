@@ -89,7 +89,7 @@ def _line(event: Event) -> str | None:
         return f"budget: {body['message']}"
     if event.kind == "steered":
         return f"{body['what']}, asked for by {body['who']}: {body['message']}"
-    if event.kind in ("waiting", "examined", "optimizer_failed"):
+    if event.kind in ("waiting", "examined", "measured", "optimizer_failed"):
         return f"  {body['message']}"
     if event.kind == "noise":
         return f"judging some answers again: {body['flip_rate']:.0%} flip, noise floor {body['floor']:.3f}"

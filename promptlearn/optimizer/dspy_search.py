@@ -41,8 +41,10 @@ from promptlearn.selection.credit import Credit
 from promptlearn.train_text import TrainText
 
 T = TypeVar("T")
-ENDS = {"dspy:gepa": "budget", "dspy:miprov2": "trials"}
-"""What ends them where nothing goes wrong: GEPA has spent its calls as it counts them, MIPROv2 made all its trials."""
+ENDS = {"dspy:gepa": "metric_calls", "dspy:miprov2": "trials"}
+"""What ends them where nothing goes wrong: GEPA has made all its metric calls, MIPROv2 all its trials. GEPA counts rows
+that it asks for again like new ones; here they cost nothing, so that the budget may be far from spent then.
+"""
 LONGEST = 200
 """Characters of an error of theirs."""
 WHOLE = "prompt"
@@ -99,6 +101,8 @@ class Desk:
     scores: dict[Split, dict[str, dict[str, float | None]]] = field(default_factory=dict)
     broken: dict[str, list[str]] = field(default_factory=dict)
     """Digests of prompts that break the contract, and how."""
+    asked: int = 0
+    """Rows, those that were asked for again among them."""
     error: Exception | None = None
     """What ends the search, or the run; nothing is begun after it."""
 
@@ -125,9 +129,20 @@ class Desk:
         self.prompts.setdefault(prompt.digest, prompt)
         if self.broken[prompt.digest]:
             return None
-        rows = self.wait(self.task.evaluator.rows([Want(prompt, example, split) for example in examples]))
+        return self.wait(self._read(prompt, examples, split))
+
+    async def _read(self, prompt: Prompt, examples: Sequence[Example], split: Split) -> list[Row]:
+        """Read rows, in the run's event loop; says so when a prompt has been read on every validation row."""
+        rows = await self.task.evaluator.rows([Want(prompt, example, split) for example in examples])
+        self.asked += len(rows)
         known = self.scores.setdefault(split, {}).setdefault(prompt.digest, {})
+        before = len(known)
         known.update({row.example.id: row.score for row in rows})
+        if split == "validation" and before < len(known) == len(self.task.dataset.validation):
+            scores = [score for score in known.values() if score is not None]
+            mean = f"scores {sum(scores) / len(scores):.3f}" if scores else "has no score"
+            message = f"{prompt.digest[:8]} {mean} on {len(scores)} validation rows; {self.asked} rows asked for so far"
+            self.task.log.show("measured", message=message)
         return rows
 
     def write(self, text: str) -> str:
