@@ -15,6 +15,7 @@ from promptlearn import Budget, RunResult, control, report, steering
 from promptlearn.errors import Interrupted, UsageError
 from promptlearn.examine.labels import run_labels
 from promptlearn.ledger import Charge, Ledger, RoleCap
+from promptlearn.models.base import Reply
 from promptlearn.records import Example, Rollout, Turn
 from promptlearn.steering import raised
 from promptlearn.store import Store, open_store
@@ -115,24 +116,30 @@ async def test_a_run_that_is_stopped_in_a_pause_ends(tmp_path: Path) -> None:
         await with_a_run(tmp_path, act)
 
 
-async def test_a_raised_budget_holds_for_the_run_from_then_on(tmp_path: Path) -> None:
+async def test_a_raised_budget_holds_for_the_run_from_then_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 1: the new cap is a cap."""
-    raised = asyncio.Event()
+    raised, task = asyncio.Event(), synthetic.task_model()
+    answer = task.complete
+
+    async def complete(*asked: Any, **options: Any) -> Reply:
+        if len(task.calls) >= 8:  # the first round waits for the new budget
+            await raised.wait()
+        return await answer(*asked, **options)
 
     async def act(store: Store, run: str) -> None:
         control.raise_budget(store, run, "ana", {"task_calls": 2000, "usd": 5})
         await until(lambda: report.requests(store, run)[0].state == "done")
         raised.set()
 
-    slow = synthetic.task_model(latency=lambda chat: 0.0 if raised.is_set() else 1.0)  # 120 calls take long enough
-    result = await with_a_run(tmp_path, act, budget=Budget(task_calls=120), task=slow)
+    monkeypatch.setattr(task, "complete", complete)
+    result = await with_a_run(tmp_path, act, budget=Budget(task_calls=170), task=task)
     used = result.usage["task"].calls + result.usage["task"].cached_calls
     assert result.decision == "improved"
-    assert 120 < used <= 2000
+    assert 170 < used <= 2000
     with open_store(tmp_path / "store.db") as store:
         [asked] = report.requests(store, result.run_id)
         assert (asked.state, asked.note) == ("done", "budget.task_calls is 2000 now"), "dollars had no cap"
-        assert steering.budget_of(store, result.run_id, Budget(task_calls=120)) == Budget(task_calls=2000)
+        assert steering.budget_of(store, result.run_id, Budget(task_calls=170)) == Budget(task_calls=2000)
 
 
 def test_caps_are_raised_and_never_lowered() -> None:
