@@ -191,6 +191,8 @@ def test_equal_rows_are_one_example() -> None:
     assert len(data.examples) == len(ROWS)
     assert data.duplicates == 7
     assert ids(data) == ids(load(ROWS))
+    [warning] = data.warnings
+    assert warning.startswith("7 rows are left out, because another row has the same inputs and the same expected")
 
 
 def test_conflicting_answers_are_kept_and_reported() -> None:

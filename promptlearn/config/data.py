@@ -43,7 +43,7 @@ class LimitConfig(Section):
 
 class DataConfig(Section):
     file: Path
-    """CSV, TSV, JSONL, JSON or Parquet."""
+    """CSV, TSV, JSONL, JSON or Parquet. Rows with the same inputs and the same expected value count once."""
     inputs: tuple[str, ...] | dict[str, str] | None = None
     """Input columns, or {variable: column}; by default every column that has no other use."""
     expected: str | None = None

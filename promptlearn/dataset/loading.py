@@ -306,8 +306,17 @@ def _warnings(
             f"{len(conflicts)} inputs have more than one expected value, "
             f"as {conflicts[0].ids[0]}: {', '.join(as_key(value) for value in conflicts[0].expected):.100}"
         )
+    if found.duplicates:
+        yield (
+            f"{_counted(found.duplicates)} left out, because another row has the same inputs and the same expected "
+            "value: it counts once, so that it weighs no more than others and stands in one split alone"
+        )
     if found.straddling:
         yield f"{found.straddling} rows stood in two splits; each is kept in the later one (test, then validation)"
+
+
+def _counted(rows: int) -> str:
+    return "1 row is" if rows == 1 else f"{rows} rows are"
 
 
 def _parse_limit(limit: Mapping[str, int] | None) -> dict[Split, int]:

@@ -341,6 +341,18 @@ def test_doctor_reports_a_broken_configuration_beside_the_rest(cli: Cli, shop: P
     assert cli("doctor", "-c", "elsewhere.yaml").code == 0
 
 
+def test_equal_rows_are_counted_and_not_dropped_without_a_word(cli: Cli, tmp_path: Path) -> None:
+    rows = synthetic.rows(120)
+    write_shop(tmp_path, [*rows, *rows[:3]])
+    said = "3 rows are left out, because another row has the same inputs and the same expected value"
+    assert said in " ".join(cli("check").err.split())
+    checked, ran = cli("check", "--json"), cli("run", "--json", "-q")
+    for done in (checked, ran):
+        [warning] = [one for one in done.document["warnings"] if "left out" in one]
+        assert warning.startswith(said)
+    assert sum(checked.document["rows"].values()) == 120
+
+
 def test_init_writes_a_configuration_that_check_accepts(cli: Cli, shop: Path) -> None:
     (shop / "promptlearn.yaml").unlink()
     made = cli("init", "--prompt", "prompt.md", "--data", "tickets.csv", "--model", "scripted/model.yaml")
