@@ -80,6 +80,25 @@ async def test_a_paused_run_begins_no_call_and_goes_on(tmp_path: Path) -> None:
         assert steered == ["pause", "resume"]
 
 
+async def test_every_stretch_is_counted_to_its_end_and_a_pause_is_not(tmp_path: Path) -> None:
+    async def act(store: Store, run: str) -> None:
+        control.pause(store, run, "ana")
+        await until(lambda: report.overview(store, run).standing == "paused")
+        await asyncio.sleep(1)
+        control.stop(store, run, "ana")
+
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        await with_a_run(tmp_path, act)
+    took = time.monotonic() - began
+    with open_store(tmp_path / "store.db") as store:
+        [stopped] = report.list_runs(store)
+        assert 0 < stopped.active_seconds <= took - 1
+        result = await learn(tmp_path)
+        [ended] = report.list_runs(store)
+        assert ended.active_seconds - stopped.active_seconds > result.wall_s / 2
+
+
 async def test_a_pause_changes_no_decision(tmp_path: Path) -> None:
     """Invariant 8."""
 

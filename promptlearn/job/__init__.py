@@ -15,14 +15,13 @@ from promptlearn.job.evaluating import Evaluation, evaluate_job, evaluating
 from promptlearn.job.learning import run_job
 from promptlearn.job.metering import metered
 from promptlearn.job.parts import Job, JudgeSpec
-from promptlearn.job.record import beat, labels_of, note_end, versions
+from promptlearn.job.record import labels_of, note_end, versions, working
 from promptlearn.job.room import too_small
 
 __all__ = [
     "Evaluation",
     "Job",
     "JudgeSpec",
-    "beat",
     "check_job",
     "evaluate_job",
     "evaluating",
@@ -33,4 +32,5 @@ __all__ = [
     "run_job",
     "too_small",
     "versions",
+    "working",
 ]

@@ -12,7 +12,7 @@ from promptlearn.evaluation import Row, Want
 from promptlearn.job.bench import Bench, open_bench
 from promptlearn.job.checks import check_job
 from promptlearn.job.parts import Job
-from promptlearn.job.record import labels_of, note_end, versions
+from promptlearn.job.record import labels_of, note_end, versions, working
 from promptlearn.proof import measure
 from promptlearn.records import (
     ROLES,
@@ -26,6 +26,7 @@ from promptlearn.records import (
 from promptlearn.result import Measure
 from promptlearn.runlog import Observer, nobody
 from promptlearn.scheduler import Slots
+from promptlearn.steering import Steering
 from promptlearn.store.rows import EVALUATION
 
 
@@ -74,8 +75,12 @@ async def evaluating(
     started = time.monotonic()
     run = await job.store.start_run(job.described or {}, EVALUATION + job.digest(), versions(), job.search.seed)
     with job.store.lock_run(run):
+        steering = Steering(job.store, run, stopping)
         try:
-            async with open_bench(job, run, observer, stopping, 0.0, slots) as bench:
+            async with (
+                working(job.store, run, steering),
+                open_bench(job, run, observer, stopping, 0.0, slots, steering) as bench,
+            ):
                 counts = {name: len(rows) for name, rows in wanted}
                 judges = labels_of(bench.panel)
                 await bench.log.event("started", run=run, resumed=False, rows=counts, warnings=[], judges=judges)

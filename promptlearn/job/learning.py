@@ -5,7 +5,6 @@ Knows how a run begins, goes on and ends; how prompts are searched and proven st
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +15,7 @@ from promptlearn.errors import ConfigError
 from promptlearn.job.bench import Bench, open_bench
 from promptlearn.job.checks import check_job, needs_of_dspy
 from promptlearn.job.parts import Job
-from promptlearn.job.record import beat, labels_of, note_end, versions
+from promptlearn.job.record import labels_of, note_end, versions, working
 from promptlearn.job.room import allowance_of, too_small
 from promptlearn.ledger import Charge
 from promptlearn.optimizer import Optimizer, Search
@@ -68,15 +67,15 @@ async def run_job(
         row = job.store.reader.run(run)
         minutes = row.active_seconds / 60 if row else 0.0
         steering = Steering(job.store, run, stopping)
-        heartbeat = asyncio.create_task(beat(job.store, run, steering))
         try:
-            async with open_bench(job, run, observer, stopping, minutes, slots, steering) as bench:
+            async with (
+                working(job.store, run, steering),
+                open_bench(job, run, observer, stopping, minutes, slots, steering) as bench,
+            ):
                 result = await _learn_and_prove(bench, run, resumed=known is not None, started=started)
         except BaseException as error:
             await note_end(job.store, run, error)
             raise
-        finally:
-            heartbeat.cancel()
         state: RunState = "budget" if result.stop_reason == "budget" and result.decision != "improved" else "finished"
         result = replace(result, state=state)
         await job.store.finish_run(run, state, result.stop_reason, result.to_json())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 
 from promptlearn import __version__
@@ -36,14 +37,30 @@ def labels_of(panel: Panel) -> dict[str, Json]:
     return {name: {"scores": dict(file.labels), "pass_at": file.pass_at} for name, file in files.items() if file.labels}
 
 
-async def beat(store: Store, run: str, steering: Steering | None = None) -> None:
-    """Note working time, every so often, until it is cancelled."""
-    while True:
-        await asyncio.sleep(HEARTBEAT)
-        if steering is not None and steering.paused:
-            continue
-        with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
-            await store.add_active_seconds(run, HEARTBEAT)
+@asynccontextmanager
+async def working(store: Store, run: str, steering: Steering) -> AsyncIterator[None]:
+    """Count the working time of one stretch of a run: every so often, so that a kill forgets little, and the rest at
+    its end, however it ends. A pause is no work.
+    """
+    ended = asyncio.Event()
+    counting = asyncio.create_task(_count(store, run, steering, ended))
+    try:
+        yield
+    finally:
+        ended.set()
+        await counting
+
+
+async def _count(store: Store, run: str, steering: Steering, ended: asyncio.Event) -> None:
+    counted = steering.clock()
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), HEARTBEAT)
+        now = steering.clock()
+        if now > counted:
+            with suppress(StoreError):  # on a full disk the next reply says so, to somebody who listens
+                await store.add_active_seconds(run, now - counted)
+                counted = now
 
 
 async def note_end(store: Store, run: str, error: BaseException) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from promptlearn.config import SamplerConfig, TuningConfig
 from promptlearn.errors import BudgetSpent, ConfigError, DataError, TuningError
-from promptlearn.job import Job, beat, check_job, labels_of, note_end, versions
+from promptlearn.job import Job, check_job, labels_of, note_end, versions, working
 from promptlearn.ledger import Ledger
 from promptlearn.models.base import Sampling
 from promptlearn.models.threads import sleeping_threads
@@ -114,16 +114,16 @@ async def _train(
             await job.store.resume_run(run)
             job = replace(job, budget=budget_of(job.store, run, job.budget))
         steering = Steering(job.store, run, stopping)
-        heartbeat = asyncio.create_task(beat(job.store, run, steering))
         log = RunLog(job.store, run, observer)
         try:
-            async with _sampling(job, tuning, weights, log) as (ready, warnings):
+            async with (
+                working(job.store, run, steering),
+                _sampling(job, tuning, weights, log) as (ready, warnings),
+            ):
                 result = await _Training(job, tuning, ready, log, steering, slots, warnings).run()
         except BaseException as error:
             await note_end(job.store, run, error)
             raise
-        finally:
-            heartbeat.cancel()
         await job.store.finish_run(run, result.state, result.stop_reason, result.to_json())
     return result
 
