@@ -229,11 +229,13 @@ def _candidate(
 ) -> list[str]:
     scores = {split: _means(one, split, judges, sizes) for split in ("train", "validation", "test")}
     parents = ", ".join(f"#{numbers.get(parent, parent[:8])}" for parent in one.parents)
+    whence = f"{one.proposer} of {parents}" if parents else one.proposer
+    where = f", in {' and '.join(one.changed)}" if one.changed else ""
     last = one.fate
     return [
         str(one.number),
         one.digest[:8],
-        f"{one.proposer} of {parents}" if parents else one.proposer,
+        whence + where,
         *scores.values(),
         f"{last.outcome}: {last.reason}" if last else "",
     ]

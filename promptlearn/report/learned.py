@@ -50,8 +50,11 @@ def parts(store: Store, run: str, version: str | int = "best") -> tuple[Part, ..
     found = locate(store, run, version)
     learned, first = prompt(store, found.run, found.digest), prompt(store, found.run, "baseline")
     known = {rule.text for rule in first.rules} | {_shown(demo.inputs, demo.output) for demo in first.demonstrations}
+    last = next(iter(learned.parts[::-1]), "")  # whose rules stand at the end, under no name
     rules = [
-        Part("rule", rule.text, tuple(map(origin, rule.sources)), rule.effect, rule.text not in known, rule.part)
+        Part(
+            "rule", rule.text, tuple(map(origin, rule.sources)), rule.effect, rule.text not in known, rule.part or last
+        )
         for rule in learned.rules
     ]
     demos = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from promptlearn.errors import UsageError
 from promptlearn.records import Message, Prompt, as_text
 from promptlearn.report.names import Version, locate
+from promptlearn.sections import own_section
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
@@ -44,6 +45,12 @@ def as_document(prompt: Prompt) -> str:
         shown = "\n".join(f"{name}: {as_text(value)}" for name, value in demo.inputs.items())
         parts.append(f"[example]\n{shown}\nAnswer: {demo.output}")
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
+
+
+def changed(old: Prompt, new: Prompt) -> tuple[str, ...]:
+    """Which of a program's several prompts differ; none for a single one."""
+    before, after = old.learned_text(), new.learned_text()
+    return tuple(name for name in new.parts if own_section(before, name) != own_section(after, name))
 
 
 def prompt_of(store: Store, version: Version) -> Prompt:

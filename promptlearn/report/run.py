@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from promptlearn.records import ROLES, Candidate, Decision, Json, Role, Rule, Usage
 from promptlearn.report.names import baseline_of, best_of, find_run, find_version, value_at
+from promptlearn.report.prompts import changed
 from promptlearn.report.runs import RunSummary, summarise
 from promptlearn.store.rows import CandidateRow, EventRow, FailedRow, RunRow, ScoreRow
 
@@ -35,6 +36,8 @@ class CandidateReport:
     """Each judge's mean, for each split that the prompt was run on."""
     failures: tuple[FailedRow, ...]
     """Rollouts and how many of them failed, for each split."""
+    changed: tuple[str, ...] = ()
+    """Which of a program's several prompts differ from the first parent's."""
 
     @property
     def outcome(self) -> str | None:
@@ -144,8 +147,12 @@ def _candidates(
     for failure in failures:
         failed[failure.prompt].append(failure)
 
+    known = [(row.number, row.candidate) for row in rows]
+    prompts = {candidate.digest: candidate.prompt for _, candidate in known}
+
     def report(number: int, candidate: Candidate) -> CandidateReport:
         digest = candidate.digest
+        parent = prompts.get(candidate.parents[0]) if candidate.parents else None
         return CandidateReport(
             number=number,
             digest=digest,
@@ -157,9 +164,10 @@ def _candidates(
             decisions=tuple(taken[digest]),
             scores=tuple(scored[digest]),
             failures=tuple(failed[digest]),
+            changed=changed(parent, candidate.prompt) if parent else (),
         )
 
-    return tuple(report(row.number, row.candidate) for row in rows)
+    return tuple(report(number, candidate) for number, candidate in known)
 
 
 def usage_of(store: Store, row: RunRow, candidates: Iterable[CandidateRow]) -> dict[Role, Usage]:
