@@ -11,7 +11,7 @@ import typer
 from promptlearn.cli.options import JsonOption, RunArgument, StoreOption, VersionOption, opened_store
 
 if TYPE_CHECKING:
-    from promptlearn.records import Effect, Example, Split
+    from promptlearn.records import Example, Split
     from promptlearn.report import CandidateReport, ExampleReport, Part, RunReport, RunSummary
     from promptlearn.store import Store
 
@@ -286,14 +286,20 @@ def _show_rules(store: Store, run: str, version: str, as_json: bool) -> None:
         note("that version has no rules and no demonstrations")
         return
     known = {row.example.id: row.example for row in store.reader.examples(locate(store, run, version).run)}
-    rows = [[_kind(part), part.text, _sources(part, known), _worth(part.effect)] for part in found]
+    rows = [[_kind(part), part.text, _sources(part, known), _worth(part)] for part in found]
     table(["kind", "text", "from", "worth (95 % interval)"], rows, width=PROSE)
 
 
 def _part_document(part: Part) -> dict[str, Any]:
     sources = ", ".join(origin.name for origin in part.origins)
     effect = asdict(part.effect) if part.effect else None
-    return {"kind": _kind(part), "text": part.text, "sources": sources, "effect": effect}
+    return {
+        "kind": _kind(part),
+        "text": part.text,
+        "sources": sources,
+        "effect": effect,
+        "measured_in": part.measured_in,
+    }
 
 
 def _kind(part: Part) -> str:
@@ -309,10 +315,12 @@ def _sources(part: Part, known: Mapping[str, Example]) -> str:
     return sources_in_words(names, known) or "the user"
 
 
-def _worth(effect: Effect | None) -> str:
+def _worth(part: Part) -> str:
+    effect = part.effect
     if effect is None:
         return "not measured"
-    return f"{effect.score:+.3f} ({effect.ci95.low:+.3f} to {effect.ci95.high:+.3f}, n={effect.n})"
+    where = "" if part.measured_in is None else f", in #{part.measured_in}"
+    return f"{effect.score:+.3f} ({effect.ci95.low:+.3f} to {effect.ci95.high:+.3f}, n={effect.n}{where})"
 
 
 def _show_examples(store: Store, run: str, version: str, split: Split | None, as_json: bool) -> None:

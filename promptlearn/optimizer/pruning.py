@@ -13,7 +13,7 @@ from promptlearn.errors import BudgetSpent
 from promptlearn.optimizer.guarding import Guarding
 from promptlearn.optimizer.reading import Reader
 from promptlearn.proposing.prune import Drop, drops
-from promptlearn.records import Candidate, Decision, Demonstration, Effect, Example, Prompt, Rule
+from promptlearn.records import Candidate, Decision, Demonstration, Effect, Example, Interval, Prompt, Rule
 from promptlearn.runlog import RunLog
 from promptlearn.selection.race import next_look
 from promptlearn.selection.stats import Evidence, PairedTest, paired_test
@@ -183,6 +183,7 @@ class Pruner:
             reason=lost or f"the {what} {_worth(one)} on {test.n} rows",
             pairs=test.n,
             difference=-test.difference,
+            ci95=Interval(-test.ci95.high, -test.ci95.low),
             p_value=test.p_value,
         )
         await self._log.candidate(shorter)

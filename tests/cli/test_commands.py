@@ -146,6 +146,32 @@ def test_rules_are_shown_with_their_sources_and_what_they_are_worth(cli: Cli, sh
     assert all(part["sources"].startswith("https://") and part["effect"]["score"] > 0 for part in parts)
 
 
+def test_what_pruning_measured_is_said_of_earlier_candidates_too(cli: Cli, shop: Path) -> None:
+    """Invariant 11: also of a rule that was dropped."""
+    idle = {"id": "idle", "body": "Never promise a date.", "author_association": "MEMBER", "state": "approved"}
+    reviews = json.loads((shop / "reviews.json").read_text(encoding="utf-8"))
+    (shop / "reviews.json").write_text(json.dumps([*reviews, idle]), encoding="utf-8")
+    cli("run", "-q", "--set", "search.proposers=[rules]")
+    assert "Never promise" not in cli("show", "--prompt").out
+    candidates = cli("show", "--json").document["candidates"]
+    raced = [(one["number"], taken) for one in candidates for taken in one["decisions"] if taken["stage"] == "race"]
+    [winner] = [number for number, taken in raced if taken["outcome"] == "accepted"]
+
+    def idle_rule(version: int) -> dict[str, Any]:
+        parts = cli("show", "--rules", "--version", str(version), "--json").document
+        return next((part for part in parts if part["text"] == "Never promise a date."), {})
+
+    dropped = idle_rule(winner)
+    assert (dropped["effect"]["score"], dropped["measured_in"]) == (0, None)
+    assert dropped["effect"]["n"] > 0
+    others = [found for one in candidates if one["number"] != winner and (found := idle_rule(one["number"]))]
+    assert others
+    assert all((one["effect"], one["measured_in"]) == (dropped["effect"], winner) for one in others)
+    shown = cli("show", "--rules", "--version", str(winner)).out
+    assert "not measured" not in shown
+    assert "+0.000 (" in shown
+
+
 def test_a_source_that_is_a_row_is_shown_by_its_words() -> None:
     rows = {"e1": Example("e1", {"message": "Where is\nmy parcel? " * 9}), "e2": Example("e2", {"message": "Help!"})}
     begins = "“Where is my parcel? Where is my parcel? Where i…”"
