@@ -82,7 +82,9 @@ def _run(place: str, which: str, moment: str) -> RunReport:
 def _ended(which: str) -> str | None:
     """What names a run as it is now, where nothing more can happen to it; None for one that works or is unknown."""
     one = next((one for one in runs() if one.id == which), None)
-    return None if one is None or one.state == "running" else f"{one.state}/{one.active_seconds}/{one.stop_reason}"
+    if one is None or one.state in ("running", "killed"):
+        return None
+    return f"{one.state}/{one.active_seconds}/{one.stop_reason}"
 
 
 def exists() -> bool:

@@ -27,7 +27,7 @@ def runs(
     as_json: JsonOption = False,
 ) -> None:
     """List runs and evaluations, the newest first."""
-    from promptlearn.cli.console import as_score, note, print_json, table
+    from promptlearn.cli.console import as_score, note, print_json, say, table
     from promptlearn.report import list_runs
 
     with opened_store(store) as found:
@@ -43,6 +43,9 @@ def runs(
         for one in summaries
     ]
     table(["run", "started (UTC)", "outcome", "baseline", "best"], rows, right=(3, 4), whole=(0, 1))
+    for one in summaries:
+        if one.state == "killed":
+            say(f"{one.id} was killed: {goes_on_by(one)}")
 
 
 def _moment(summary: RunSummary) -> str:
@@ -58,6 +61,17 @@ def _outcome(summary: RunSummary) -> str:
     words = [word for word in (summary.decision, summary.state) if word and word != "finished"]
     of = f"judge {summary.aligns.split()[0]}: " if summary.aligns else ""
     return of + (", ".join(words) or summary.state)
+
+
+def goes_on_by(summary: RunSummary) -> str:
+    """How a run goes on that was killed."""
+    if summary.is_evaluation:
+        return "`promptlearn eval`, given again, pays for nothing twice"
+    if summary.is_tuning:
+        return "`promptlearn tune run`, given again, goes on with it"
+    if summary.aligns:
+        return "`promptlearn judge align`, given again, goes on with it"
+    return f"`promptlearn resume {summary.id}` goes on with it"
 
 
 def show(
@@ -142,6 +156,8 @@ def _show_run(report: RunReport, as_json: bool) -> None:
         return
     summary = report.summary
     say(f"run {summary.id}   {summary.state}   {_moment(summary)} UTC")
+    if summary.state == "killed":
+        say(f"no process works on it any more: {goes_on_by(summary)}")
     if summary.aligns:
         say(f"learned the prompt of judge {summary.aligns} from people's labels")
     if summary.stop_reason:

@@ -80,7 +80,7 @@ def resume(
     _refuse_what_can_not_go_on(report)
     job = assemble(parse_config(with_overrides(dict(report.config), tuple(overrides or ()))), place)
     with job.store:
-        if report.summary.state in UNFINISHED and job.digest() != report.summary.config_digest:
+        if report.summary.state in (*UNFINISHED, "killed") and job.digest() != report.summary.config_digest:
             raise UsageError(
                 f"run {report.id} can not go on: its prompt, data, models, judges or search are not what they were; "
                 "put them back, or begin another with `promptlearn run` (replies that were paid for are found again)"

@@ -175,9 +175,12 @@ def _print_result(result: TuneResult, as_json: bool) -> None:
 
 def _show(report: TuningReport) -> None:
     from promptlearn.cli.console import as_score, note, say, table
+    from promptlearn.cli.look import goes_on_by
     from promptlearn.cli.tune_progress import validation_line
 
     say(f"run {report.id}   {report.summary.state}   {report.summary.created_at[:16].replace('T', ' ')} UTC")
+    if report.summary.state == "killed":
+        say(f"no process works on it any more: {goes_on_by(report.summary)}")
     if report.summary.stop_reason:
         say(f"stopped: {report.summary.stop_reason}")
     for warning in report.warnings:

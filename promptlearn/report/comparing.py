@@ -113,7 +113,7 @@ def compare_runs(store: Store, runs: Sequence[str], split: Split = "test") -> Co
         totals = [one for one in store.views.totals(row.id) if (one.prompt, one.split) == (best, split)]
         usage = sum(usage_of(store, row, store.reader.candidates(row.id)).values(), Usage())
         curve, answer = cost_curve(store, row.id), _answer(store, row.id, best)
-        arms.append(Arm(summarise(row), best, band(totals[0]) if totals else None, usage, curve, answer))
+        arms.append(Arm(summarise(store, row), best, band(totals[0]) if totals else None, usage, curve, answer))
         scores.append(store.views.scores(row.id, best, split) if best else {})
     pairs = [
         pair(arms[later].summary.id, arms[earlier].summary.id, scores[later], scores[earlier])

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from promptlearn.records import Candidate, Decision, Interval, Json, Role, Split, Usage
 from promptlearn.report.bands import Band, band
 from promptlearn.report.names import baseline_of, best_of, find_run, value_at
 from promptlearn.report.run import usage_of
-from promptlearn.report.runs import RunSummary, summarise
+from promptlearn.report.runs import RunSummary, State, pulse, summarise
 from promptlearn.store.request_rows import RequestRow
 from promptlearn.store.rows import EventRow, RunRow
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
 
-Standing = Literal["running", "paused", "stopping", "killed", "finished", "failed", "interrupted", "budget"]
-"""`killed`: the store says running, and no process on this machine has the run."""
-FRESH = 15.0
-"""Seconds after which a pulse says nothing about now any more."""
+Standing: TypeAlias = State | Literal["paused", "stopping"]
 CAPS = ("usd", "tokens", "calls", "task_calls", "judge_calls", "meta_calls", "minutes")
 """Caps of a budget over one number each, as the configuration calls them."""
 _ACTIVITIES = {
@@ -124,27 +120,28 @@ def overview(store: Store, which: str = "latest") -> Overview:
     row = find_run(store, which)
     candidates = store.reader.candidates(row.id)
     decisions = store.reader.decisions(row.id)
+    summary = summarise(store, row)
     process = store.running().get(row.id) if row.state == "running" else None
     waiting = tuple(store.requests.waiting(row.id))
-    pulse = _pulse(store, row.id) if process else {}
+    said = pulse(store, row.id) if summary.state == "running" else {}
     events = store.views.events(row.id, limit=20, newest=True)
     numbers = {one.number: one.candidate.digest for one in candidates}
     best = best_of(row, decisions, baseline_of(row, numbers))
     chosen = next((one.candidate for one in candidates if one.candidate.digest == best), None)
     usage = usage_of(store, row, candidates)
-    standing = _standing(row, process, pulse, waiting)
+    standing = _standing(summary.state, said, waiting)
     working = standing in ("running", "paused", "stopping")
     return Overview(
-        summary=summarise(row),
+        summary=summary,
         standing=standing,
         process=process,
         activity=_activity(standing, events) if working else "",
         points=_points([one.candidate for one in candidates], numbers, decisions, _bands(store, row.id)),
-        budget=_budget(row, usage, pulse),
+        budget=_budget(row, usage, said),
         usage=usage,
         rows=store.views.rows(row.id),
-        rows_per_second=pulse.get("rows_per_second") if working else None,
-        in_flight=int(pulse.get("in_flight") or 0),
+        rows_per_second=said.get("rows_per_second") if working else None,
+        in_flight=int(said.get("in_flight") or 0),
         latest_rule=chosen.prompt.rules[-1].text if chosen and chosen.prompt.rules else "",
         warnings=_warnings(store, row),
         last_event=events[-1].id if events else 0,
@@ -160,20 +157,9 @@ def score_points(store: Store, run: str) -> tuple[ScorePoint, ...]:
     return _points([one.candidate for one in candidates], numbers, decisions, _bands(store, run))
 
 
-def _pulse(store: Store, run: str) -> Mapping[str, Json]:
-    """What the run said of itself; nothing where that was too long ago."""
-    found = store.requests.pulse(run)
-    if found is None:
-        return {}
-    age = (datetime.now(UTC) - datetime.fromisoformat(found.at)).total_seconds()
-    return found.body if age < FRESH else {}
-
-
-def _standing(row: RunRow, process: str | None, pulse: Mapping[str, Json], waiting: Sequence[RequestRow]) -> Standing:
-    if row.state != "running":
-        return row.state
-    if process is None:
-        return "killed"
+def _standing(state: State, pulse: Mapping[str, Json], waiting: Sequence[RequestRow]) -> Standing:
+    if state != "running":
+        return state
     if pulse.get("stopping") or any(one.kind == "stop" for one in waiting):
         return "stopping"
     return "paused" if pulse.get("paused") else "running"

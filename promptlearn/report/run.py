@@ -97,7 +97,7 @@ def load_run(store: Store, which: str = "latest") -> RunReport:
     candidates = _candidates(store.reader.candidates(row.id), decisions, scores, failures)
     baseline = baseline_of(row, {candidate.number: candidate.digest for candidate in candidates})
     return RunReport(
-        summary=summarise(row),
+        summary=summarise(store, row),
         config=row.config,
         versions=row.versions,
         result=row.result,

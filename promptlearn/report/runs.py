@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from promptlearn.records import Split
+from promptlearn.records import Json, Split
 from promptlearn.report.names import value_at
 from promptlearn.store.rows import ALIGNS, EVALUATION, TUNING, RunRow, RunState
 
 if TYPE_CHECKING:
     from promptlearn.store import Store
+
+FRESH = 15.0
+"""Seconds after which a pulse says nothing about now any more."""
+State: TypeAlias = RunState | Literal["killed"]
+"""`killed`: the store says running, and no process has the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +27,7 @@ class RunSummary:
     id: str
     created_at: str
     """ISO 8601, UTC."""
-    state: RunState
+    state: State
     stop_reason: str
     seed: int
     config_digest: str
@@ -50,16 +57,16 @@ class RunSummary:
 
 def list_runs(store: Store, limit: int | None = None) -> list[RunSummary]:
     """Every run or the newest `limit`, the newest first. How many rollouts they have costs nothing."""
-    return [summarise(row) for row in store.reader.runs(limit)]
+    return [summarise(store, row) for row in store.reader.runs(limit)]
 
 
-def summarise(row: RunRow) -> RunSummary:
+def summarise(store: Store, row: RunRow) -> RunSummary:
     evaluated = row.config_digest.startswith(EVALUATION)
     trained = row.config_digest.startswith(TUNING)
     return RunSummary(
         id=row.id,
         created_at=row.created_at,
-        state=row.state,
+        state=state_of(store, row),
         stop_reason=row.stop_reason,
         seed=row.seed,
         config_digest=row.config_digest,
@@ -73,3 +80,19 @@ def summarise(row: RunRow) -> RunSummary:
         split=value_at(row.result, "split") if evaluated else "validation" if trained else "test",
         aligns=value_at(row.config, ALIGNS),
     )
+
+
+def state_of(store: Store, row: RunRow) -> State:
+    """What a run does now. One that works on another machine is known by its pulse alone."""
+    if row.state != "running" or row.id in store.running():
+        return row.state
+    return "running" if store.shared and pulse(store, row.id) else "killed"
+
+
+def pulse(store: Store, run: str) -> Mapping[str, Json]:
+    """What a run said of itself; nothing where that was too long ago."""
+    found = store.requests.pulse(run)
+    if found is None:
+        return {}
+    age = (datetime.now(UTC) - datetime.fromisoformat(found.at)).total_seconds()
+    return found.body if age < FRESH else {}

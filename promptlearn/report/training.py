@@ -44,7 +44,7 @@ def tuning(store: Store, which: str = "latest") -> TuningReport:
     if which == "latest" and not newest:
         raise UsageError(f"the store at {store.where} has no training run yet: start one with `promptlearn tune run`")
     row = newest[0] if newest else find_run(store, which)
-    summary = summarise(row)
+    summary = summarise(store, row)
     if not summary.is_tuning:
         raise UsageError(f"run {row.id} trained no weights: see it with `promptlearn show {row.id}`")
     said = [event.body for event in store.reader.events(row.id) if event.kind in ("started", "warning")]

@@ -60,6 +60,8 @@ class Store:
 
     def __init__(self, place: Place, writes: Engine, reads: Engine, secrets: Sequence[str]) -> None:
         self.where = str(place)
+        self.shared = place.file is None
+        """Whether runs of other machines may be in it, as in a database on a server."""
         self._folder = place.folder
         self._engines = (writes, reads)
         self._dialect = writes.dialect.name

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import synthetic
 import yaml
+from seeded_store import seed, working
 from shop import write_shop
 
 import promptlearn
@@ -16,6 +17,7 @@ from promptlearn.cli.main import execute
 from promptlearn.models.scripted import ScriptedModel
 from promptlearn.records import Example
 from promptlearn.report import sources_in_words
+from promptlearn.store import open_store
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,20 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     rows = cli("show", "--examples", "--split", "test", "--json").document
     assert {row["split"] for row in rows} == {"test"}
     assert all(row["verdicts"][0]["explanation"] for row in rows)
+
+
+def test_a_killed_run_is_called_so_and_how_it_goes_on(cli: Cli, tmp_path: Path) -> None:
+    path, run = seed("running", tmp_path)
+    at = ("--store", str(path))
+    with open_store(path) as store, working(store, run):
+        assert f"run {run}   running" in cli("show", *at).out
+        assert [one["state"] for one in cli("runs", "--json", *at).document] == ["running"]
+    for shown in (cli("runs", *at).out, cli("show", *at).out):
+        assert "killed" in shown
+        assert f"`promptlearn resume {run}` goes on with it" in " ".join(shown.split())
+    assert [one["state"] for one in cli("runs", "--json", *at).document] == ["killed"]
+    assert cli("show", "--json", *at).document["summary"]["state"] == "killed"
+    assert "The run is killed" in cli("report", *at).out
 
 
 def test_rules_are_shown_with_their_sources_and_what_they_are_worth(cli: Cli, shop: Path) -> None:

@@ -94,7 +94,8 @@ def test_the_list_of_runs_says_what_each_came_to(seeded: Pages, runs: Runs) -> N
     assert by_id[runs.not_proven]["What it came to"] == "＝ not proven"
     assert by_id[runs.failed]["State"] == "✕ failed"
     assert by_id[runs.improved]["Gain"] > 0.9
-    assert [one.value for one in test.metric] == ["4", "1", "1", "1"]
+    assert by_id[runs.running]["State"] == "✕ killed"
+    assert [one.value for one in test.metric] == ["4", "0", "1", "1"]
 
 
 def test_a_run_that_learned_a_judge_s_prompt_is_marked_and_not_opened_first(pages: Pages) -> None:

@@ -68,7 +68,7 @@ def test_what_is_not_finished_is_not_proposed(store: Store) -> None:
     with pytest.raises(UsageError, match="is an evaluation, which learns nothing"):
         find_winner(store)
     asyncio.run(store.start_run({}, "x", {}, 0))
-    with pytest.raises(UsageError, match="is running and has no result yet; finish it with `promptlearn resume"):
+    with pytest.raises(UsageError, match="is killed and has no result yet; finish it with `promptlearn resume"):
         find_winner(store)
 
 

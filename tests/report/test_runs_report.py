@@ -80,7 +80,8 @@ def run(store: Store) -> str:
 
 
 def test_a_run_that_goes_on(store: Store, run: str) -> None:
-    found = report.load_run(store)
+    with store.lock_run(run):
+        found = report.load_run(store)
     assert (found.id, found.summary.state, found.result) == (run, "running", None)
     assert found.baseline == SEED.digest
     assert found.best == RULED.digest, "a gate makes no incumbent, a race does"
@@ -90,6 +91,14 @@ def test_a_run_that_goes_on(store: Store, run: str) -> None:
     assert found.usage == {"task": Usage(calls=1), "judge": Usage(calls=3), "meta": Usage(calls=6)}
     assert [(event.id, event.kind, event.body) for event in found.events] == [(1, "started", {"rows": 2})]
     assert (found.test_reads, found.summary.decision, found.summary.delta) == (1, None, None)
+
+
+def test_a_run_that_no_process_has_was_killed(store: Store, run: str) -> None:
+    assert report.load_run(store).summary.state == "killed"
+    assert report.overview(store, run).standing == "killed"
+    [listed] = report.list_runs(store)
+    with store.lock_run(run):
+        assert (listed.state, report.list_runs(store)[0].state) == ("killed", "running")
 
 
 def test_a_failure_is_counted_and_is_no_score(store: Store, run: str) -> None:
