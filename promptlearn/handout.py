@@ -13,7 +13,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from promptlearn.errors import UsageError
-from promptlearn.records import Json
+from promptlearn.records import Json, Usage
 from promptlearn.redaction import redact
 from promptlearn.report import Overview, Part, Standing, Tradeoffs, diff, matrix, overview, parts, tradeoffs
 from promptlearn.report.run import load_run
@@ -78,9 +78,15 @@ class Handout:
 
     @property
     def cost(self) -> str:
-        cost = self.overview.cost_usd
-        calls = sum(used.calls for used in self.overview.usage.values())
-        return f"{calls} paid calls, {'cost unknown' if cost is None else f'${cost:.4f}'}."
+        last, whole = sum(self.overview.usage.values(), Usage()), self.overview.whole
+        if not self.overview.resumed:
+            found = f", and {last.cached_calls} replies from the journal" if last.cached_calls else ""
+            return f"{last.calls} paid calls, {_money(last.cost_usd)}{found}."
+        text = f"{whole.calls} calls, {_money(whole.cost_usd)} in all stretches of the run"
+        if not last.cached_calls:
+            return f"{text}."
+        paid = f"{last.calls} paid calls, {_money(last.cost_usd)}"
+        return f"{text}, a reply from the journal counted like a paid one; in its last stretch {paid}."
 
     @property
     def again(self) -> str:
@@ -185,6 +191,7 @@ def as_document(handout: Handout) -> dict[str, Json]:
         "baseline": summary.baseline_score,
         "best": summary.best_score,
         "delta": handout.result.get("delta"),
+        "resumed": handout.overview.resumed,
         "cost_usd": handout.overview.cost_usd,
         "alarms": list(handout.alarms),
         "warnings": list(handout.overview.warnings),
@@ -249,6 +256,10 @@ def _md_tradeoffs(found: Tradeoffs) -> list[str]:
     table = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
     tested = [f"* test: {_md(line)}" for line in test_lines(found)]
     return ["### Trade-offs", "", _told(found), "", *table, "", *tested, *([""] if tested else [])]
+
+
+def _money(cost: float | None) -> str:
+    return "cost unknown" if cost is None else f"${cost:.4f}"
 
 
 def _origins(part: Part) -> str:

@@ -197,6 +197,7 @@ class Ledger:
         self._all = _common_scope(budget)
         self._scopes = {role: _role_scope(budget, role) for role in ROLES}
         self._usage = dict.fromkeys(ROLES, Usage())
+        self._unpriced: set[Role] = set()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._woken = 0
         self._proving = False
@@ -217,6 +218,11 @@ class Ledger:
             taken.tokens - promised.tokens - held.tokens,
             taken.usd - promised.usd - held.usd,
         )
+
+    def outlay(self, role: Role | None = None) -> Charge:
+        """As `spent`, but `usd` is None where a price is unknown."""
+        unknown = self._unpriced if role is None else self._unpriced & {role}
+        return replace(self.spent(role), usd=None) if unknown else self.spent(role)
 
     def reserved(self, role: Role | None = None) -> Charge:
         """Promised to calls in flight, of one role or of all together."""
@@ -326,6 +332,8 @@ class Ledger:
 
     def _spend(self, role: Role, charge: Charge, lost: bool) -> None:
         picodollars = _picodollars(charge.usd)
+        if charge.usd is None:
+            self._unpriced.add(role)
         self._scopes[role].taken.add(charge.calls, charge.tokens, picodollars)
         self._all.taken.add(charge.calls, charge.tokens, picodollars)
         for ledger, account in _WATCHERS.get():

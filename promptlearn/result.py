@@ -112,8 +112,10 @@ class RunResult:
     test_reads: int = 1
     """How often this run has read the test split; more than one means that the figures are no longer untouched."""
     spent: Mapping[Role, Charge] = field(default_factory=dict)
-    """As caps count it: replies from the journal like paid ones, so what the run would cost on its own. Dollars of a
-    model without a known price are not in it."""
+    """In all stretches of the run, as caps count it: replies from the journal like paid ones, so what the run would
+    cost on its own. `usd` is None where a price is unknown."""
+    resumed: bool = False
+    """Whether this went on with an earlier stretch: `usage` and `wall_s` are of the last one alone."""
 
     def to_json(self) -> dict[str, Json]:
         """The document of `run --json`."""
@@ -132,6 +134,7 @@ class RunResult:
             },
             "delta": _difference(self.delta),
             "usage": {role: {key: getattr(usage, key) for key in usage_keys} for role, usage in self.usage.items()},
+            "resumed": self.resumed,
             "spent": {role: asdict(charge) for role, charge in self.spent.items()},
             "candidates": asdict(self.candidates),
             "challenger": {

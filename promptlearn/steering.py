@@ -18,7 +18,7 @@ from math import inf
 
 from promptlearn.errors import Interrupted, StoreError
 from promptlearn.ledger import Budget, Ledger
-from promptlearn.records import ROLES, Json, Usage
+from promptlearn.records import ROLES, Json
 from promptlearn.runlog import RunLog
 from promptlearn.store import Store
 from promptlearn.store.request_rows import RequestRow
@@ -139,12 +139,11 @@ class Steering:
         now = time.monotonic()
         while self._rows and self._rows[0] < now - WINDOW:
             self._rows.popleft()
-        usage = sum((ledger.usage(role) for role in ROLES), Usage())
-        spent = ledger.spent()
+        spent = ledger.outlay()
         body: dict[str, Json] = {
             "caps": {name: getattr(ledger.budget, name) for name in CAPS},
             "spent": {
-                "usd": usage.cost_usd,
+                "usd": spent.usd,
                 "tokens": spent.tokens,
                 "calls": spent.calls,
                 **{f"{role}_calls": ledger.spent(role).calls for role in ROLES},

@@ -5,12 +5,17 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
+import synthetic
 from seeded_store import seed
 
+import promptlearn
 from promptlearn.cli.main import execute
 from promptlearn.handout import Handout, as_document, as_html, as_markdown, handout
+from promptlearn.models.base import Reply
+from promptlearn.models.scripted import ScriptedModel
 from promptlearn.store import open_store
 
 ACTIVE = {"script", "img", "iframe", "object", "embed", "link", "form", "a", "image", "foreignobject", "base"}
@@ -24,6 +29,14 @@ class Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found.append((tag, dict(attrs)))
+
+
+class Priced(ScriptedModel):
+    """A tenth of a cent for every reply."""
+
+    async def complete(self, *arguments: Any, **options: Any) -> Reply:
+        reply = await super().complete(*arguments, **options)
+        return replace(reply, usage=replace(reply.usage, cost_usd=0.001))
 
 
 def told(kind: str, folder: Path) -> Handout:
@@ -77,6 +90,33 @@ def test_the_command_writes_one_file(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert execute(["report", run, "--md", "-o", str(target), "--store", str(path)]) == 0
     assert "No improvement is proven" in target.read_text()
     assert execute(["report", run, "--md", "--json", "--store", str(path)]) == 2
+
+
+async def test_a_resumed_run_is_told_with_what_all_its_stretches_cost(tmp_path: Path) -> None:
+    """Whoever is asked for money sees the whole sum, and what the last stretch alone took."""
+    first, second = [
+        await promptlearn.aoptimize(
+            synthetic.SEED,
+            synthetic.rows(90),
+            task=Priced(synthetic.answer, identity="priced/1"),
+            inputs=["message"],
+            expected="tag",
+            reviews=synthetic.house_rules(),
+            proposers=["rules"],
+            budget=promptlearn.Budget(task_calls=calls),
+            store=tmp_path / "store.db",
+        )
+        for calls in (140, 2000)
+    ]
+    assert (first.run_id, first.resumed, second.resumed) == (second.run_id, False, True)
+    last, whole = second.usage["task"], second.spent["task"]
+    assert 0 < last.calls < whole.calls
+    assert whole.calls == last.calls + last.cached_calls
+    with open_store(tmp_path / "store.db") as store:
+        told_of = handout(store, second.run_id)
+    assert told_of.cost.startswith(f"{whole.calls} calls, ${whole.usd:.4f} in all stretches of the run")
+    assert told_of.cost.endswith(f"in its last stretch {last.calls} paid calls, ${last.cost_usd:.4f}.")
+    assert as_document(told_of)["cost_usd"] == pytest.approx(whole.usd)
 
 
 def test_nobody_is_mentioned_in_a_pull_request(tmp_path: Path) -> None:

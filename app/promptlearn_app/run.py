@@ -58,7 +58,7 @@ def _everything(run: str, live: bool) -> None:
         return
     _decisions(found, seen)
     _family(found)
-    _usage(found)
+    _usage(found, seen)
     _earnings(found)
     _log(found.id, seen)
 
@@ -222,7 +222,7 @@ def _nearness(one: CandidateReport) -> tuple[bool, float]:
     return one.outcome == "accepted", max(gains, default=-9.0)
 
 
-def _usage(found: RunReport) -> None:
+def _usage(found: RunReport, seen: Overview) -> None:
     import pandas as pd
 
     st.subheader("What it used")
@@ -239,6 +239,9 @@ def _usage(found: RunReport) -> None:
         for role, usage in found.usage.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True, key="usage")
+    if seen.resumed and not seen.live:
+        whole = f"{words.plural(seen.whole.calls, 'call')}, {words.money(seen.whole.cost_usd)}"
+        safe.note(f"The run in all its stretches: {whole}, replies from the journal counted like paid ones.")
 
 
 def _earnings(found: RunReport) -> None:

@@ -122,6 +122,11 @@ def _usage(result: RunResult) -> None:
     ]
     say("")
     table(["role", "calls", "from journal", "tokens in", "tokens out", "cost"], rows, right=(1, 2, 3, 4, 5))
+    if result.resumed:
+        costs = [one.usd for one in result.spent.values()]
+        cost = money(None if None in costs else sum(one or 0.0 for one in costs))
+        calls = counted(sum(one.calls for one in result.spent.values()), "call")
+        say(f"that is this stretch; the run in all: {calls}, {cost}, replies from the journal counted like paid ones")
 
 
 def _read(usage: Usage) -> str:

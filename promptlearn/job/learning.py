@@ -125,7 +125,7 @@ async def _learn_and_prove(bench: Bench, run: str, resumed: bool, started: float
     usage = {role: ledger.usage(role) for role in ROLES}
     alarms = find_alarms(bench.panel, proof.before, proof.after)
     result = _result(job, run, search, proof, usage, warnings, times, time.monotonic() - started, alarms, noise)
-    result = replace(result, spent={role: ledger.spent(role) for role in ROLES})
+    result = replace(result, spent={role: ledger.outlay(role) for role in ROLES}, resumed=resumed)
     if result.decision == "improved" and job.scope:
         await job.store.guards.keep(adopted(standings, result.prompt, job.scope, run))
     return result

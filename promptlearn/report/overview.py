@@ -79,6 +79,18 @@ class BudgetLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlay:
+    """What a run took in all its stretches, as caps count it: replies from the journal like paid ones (invariant 1)."""
+
+    calls: int
+    tokens: int
+    cost_usd: float | None
+    """None: a price is unknown."""
+    by_role: Mapping[Role, int]
+    """Calls."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overview:
     summary: RunSummary
     standing: Standing
@@ -89,7 +101,10 @@ class Overview:
     points: tuple[ScorePoint, ...]
     budget: tuple[BudgetLine, ...]
     usage: Mapping[Role, Usage]
-    """So far, by role."""
+    """So far, by role; of a run that is finished, in its last stretch."""
+    whole: Outlay
+    resumed: bool
+    """Whether it worked in several stretches."""
     rows: Mapping[str, int]
     """Split → rows so far."""
     rows_per_second: float | None
@@ -111,8 +126,8 @@ class Overview:
 
     @property
     def cost_usd(self) -> float | None:
-        """Of all roles; None: a price is unknown."""
-        return sum(self.usage.values(), Usage()).cost_usd
+        """What all roles paid for; of a run that was resumed, in all its stretches. None: a price is unknown."""
+        return self.whole.cost_usd if self.resumed else sum(self.usage.values(), Usage()).cost_usd
 
 
 def overview(store: Store, which: str = "latest") -> Overview:
@@ -129,6 +144,7 @@ def overview(store: Store, which: str = "latest") -> Overview:
     best = best_of(row, decisions, baseline_of(row, numbers))
     chosen = next((one.candidate for one in candidates if one.candidate.digest == best), None)
     usage = usage_of(store, row, candidates)
+    whole = _whole(row, usage)
     standing = _standing(summary.state, said, waiting)
     working = standing in ("running", "paused", "stopping")
     return Overview(
@@ -137,8 +153,10 @@ def overview(store: Store, which: str = "latest") -> Overview:
         process=process,
         activity=_activity(standing, events) if working else "",
         points=_points([one.candidate for one in candidates], numbers, decisions, _bands(store, row.id)),
-        budget=_budget(row, usage, said),
+        budget=_budget(row, whole, said),
         usage=usage,
+        whole=whole,
+        resumed=any(value_at(event.body, "resumed") for event in store.views.events(row.id, kinds=("started",))),
         rows=store.views.rows(row.id),
         rows_per_second=said.get("rows_per_second") if working else None,
         in_flight=int(said.get("in_flight") or 0),
@@ -224,23 +242,38 @@ def _points(
     return tuple(points)
 
 
-def _budget(row: RunRow, usage: Mapping[Role, Usage], pulse: Mapping[str, Json]) -> tuple[BudgetLine, ...]:
+def _budget(row: RunRow, whole: Outlay, pulse: Mapping[str, Json]) -> tuple[BudgetLine, ...]:
     """By what the run last said, else by its configuration and what is stored."""
     config = row.config.get("budget") if isinstance(row.config, dict) else None
     caps = pulse.get("caps") or {name: (config or {}).get(name) for name in CAPS}
-    spent = pulse.get("spent") or _spent(row, usage)
+    spent = pulse.get("spent") or _spent(row, whole)
     return tuple(BudgetLine(name, spent.get(name), caps[name]) for name in CAPS if caps.get(name) is not None)
 
 
-def _spent(row: RunRow, usage: Mapping[Role, Usage]) -> dict[str, float | None]:
-    """Replies from the journal count towards caps like paid ones (invariant 1)."""
+def _whole(row: RunRow, usage: Mapping[Role, Usage]) -> Outlay:
+    """By the result, which knows of every stretch; before there is one, what the stored rows cost."""
+    if (spent := value_at(row.result, "spent")) is not None:
+        unknown = any(one["usd"] is None for one in spent.values()) or any(
+            one.cost_usd is None for one in usage.values()
+        )
+        return Outlay(
+            calls=sum(one["calls"] for one in spent.values()),
+            tokens=sum(one["tokens"] for one in spent.values()),
+            cost_usd=None if unknown else sum(one["usd"] for one in spent.values()),
+            by_role={role: one["calls"] for role, one in spent.items()},
+        )
     calls = {role: used.calls + used.cached_calls for role, used in usage.items()}
     everything = sum(usage.values(), Usage())
+    tokens = everything.input_tokens + everything.output_tokens
+    return Outlay(sum(calls.values()), tokens, everything.cost_usd, calls)
+
+
+def _spent(row: RunRow, whole: Outlay) -> dict[str, float | None]:
     return {
-        "usd": everything.cost_usd,
-        "tokens": everything.input_tokens + everything.output_tokens,
-        "calls": sum(calls.values()),
-        **{f"{role}_calls": count for role, count in calls.items()},
+        "usd": whole.cost_usd,
+        "tokens": whole.tokens,
+        "calls": whole.calls,
+        **{f"{role}_calls": count for role, count in whole.by_role.items()},
         "minutes": row.active_seconds / 60,
     }
 

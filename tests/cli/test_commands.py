@@ -138,6 +138,18 @@ def test_what_a_run_leaves_behind_can_be_looked_at(cli: Cli, shop: Path) -> None
     assert all(row["verdicts"][0]["explanation"] for row in rows)
 
 
+def test_the_end_of_a_resumed_run_says_what_the_stretch_and_what_the_whole_took(cli: Cli, shop: Path) -> None:
+    first = cli("run", "-q", "--set", "budget.task_calls=110")
+    assert "this stretch" not in first.out
+    said = " ".join(cli("resume", "-q", "--set", "budget.task_calls=1000").out.split())
+    result = cli("show", "--json").document["result"]
+    calls, last = result["spent"]["task"]["calls"], result["usage"]["task"]
+    assert result["resumed"]
+    assert calls == last["calls"] + last["cached_calls"] > last["calls"] > 0
+    assert f"that is this stretch; the run in all: {calls} calls, $0, replies from the journal counted" in said
+    assert f"{calls} calls, $0.0000 in all stretches of the run" in cli("report").out
+
+
 def test_a_killed_run_is_called_so_and_how_it_goes_on(cli: Cli, tmp_path: Path) -> None:
     path, run = seed("running", tmp_path)
     at = ("--store", str(path))
