@@ -85,7 +85,7 @@ def _fates(tally: Tally) -> str:
     if tally.unread:
         fates.append(f"{tally.unread} not read on every validation row")
     fates += [f"{tally.raced} raced", f"{tally.accepted} accepted"]
-    pruned = f"; {counted(tally.pruned, 'prompt')} without a part each in pruning" if tally.pruned else ""
+    pruned = f"; pruning tried {counted(tally.pruned, 'shorter prompt')}" if tally.pruned else ""
     return f"{counted(tally.proposed, 'candidate')}: {', '.join(fates)}{pruned}"
 
 

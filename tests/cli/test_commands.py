@@ -506,7 +506,7 @@ def test_the_summary_says_truly_where_candidates_ended(cli: Cli, shop: Path) -> 
     out = cli("run", "-q").out
     assert "ended at the gate (no better than their parent, or behind a better one)" in out
     result = cli("show", "--json").document["result"]["candidates"]
-    assert f"{result['pruned']} prompts without a part each in pruning" in out
+    assert f"; pruning tried {result['pruned']} shorter prompts" in out
 
 
 def test_a_mean_over_some_of_the_rows_says_over_how_many(cli: Cli, shop: Path) -> None:
