@@ -14,7 +14,7 @@ from typing import Protocol, TypeAlias
 from promptlearn.errors import Interrupted, TooManyErrors
 from promptlearn.judging.panel import Panel
 from promptlearn.programs.base import Program
-from promptlearn.records import Example, Prompt, Rollout, Split, Usage, Verdict
+from promptlearn.records import Example, Failure, Prompt, Rollout, Split, Usage, Verdict
 from promptlearn.scheduler import NOW, Pool, Rank, Ticket
 
 ENOUGH_TO_TELL = 10
@@ -46,18 +46,14 @@ class Row:
             return None
         if self.rollout.error is not None:
             return f"{self.rollout.error.kind}: {self.rollout.error.message}"
-        return next(map(_complaint, filter(_broke, self.verdicts)), "no judge gave a score")
+        broke = [(one.name, one.error) for one in self.verdicts if one.error is not None and not one.gold]
+        return _complaint(*broke[0]) if broke else "no judge gave a score"
 
 
-def _broke(verdict: Verdict) -> bool:
-    return verdict.error is not None and not verdict.gold
-
-
-def _complaint(verdict: Verdict) -> str:
-    """Which judge it was, and what is wrong: `program` would not say whose."""
-    assert verdict.error is not None
-    kind = "" if verdict.error.kind == "program" else f"{verdict.error.kind}: "
-    return f"judge {verdict.name}: {kind}{verdict.error.message}"
+def _complaint(judge: str, error: Failure) -> str:
+    """Which judge it was, and what is wrong: the kind `program` would not say whose."""
+    kind = "" if error.kind == "program" else f"{error.kind}: "
+    return f"judge {judge}: {kind}{error.message}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,10 @@ def _export_several(
     if to is None and not in_place:
         raise UsageError(f"run {run} has several prompts ({', '.join(files)}); give --in-place, or --to FOLDER")
     bundle = read_bundle(files)
-    for name, target in bundle.targets(to).items() if known is not None else ():
-        file = bundle.files[name]
-        _refuse_another(file, target, [with_section(file, prompt, name, tuple(files)) for prompt in known or ()])
+    if known is not None:
+        for name, target in bundle.targets(to).items():
+            file = bundle.files[name]
+            _refuse_another(file, target, [with_section(file, prompt, name, tuple(files)) for prompt in known])
     written = bundle.write(learned, to)
     beside = None if to is None else write_provenance(None, learned, to / "prompts")
     if as_json:

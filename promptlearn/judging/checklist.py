@@ -20,7 +20,7 @@ from promptlearn.models.structured import Field
 from promptlearn.records import CriterionVerdict, Json
 from promptlearn.template import unbroken
 
-NAME = r"[A-Za-z]\w*(?:-+\w+)*"
+_NAME = r"[A-Za-z]\w*(?:-+\w+)*"
 """What a criterion may be called."""
 _LINE = re.compile(
     r"\W*(?P<name>\w+(?:-+\w+)*)(?=[^\w:|-]*[:|-])\W++(?P<word>met|unmet|not[ _]met)\b"
@@ -43,7 +43,7 @@ _NOTHING = frozenset({"", "none", "nothing", "n/a", "-"})
 def check_names(names: Sequence[str]) -> None:
     """Raises `ValueError` for criteria whose lines in a reply could not be read, or not be told apart."""
     for name in names:
-        if re.fullmatch(NAME, name) is None:
+        if re.fullmatch(_NAME, name) is None:
             raise ValueError(f"a criterion is called by one word, such as names_the_price, not {name!r}")
     folded = [name.casefold() for name in names]
     double = [name for name in names if folded.count(name.casefold()) > 1]

@@ -23,6 +23,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 from keyword import iskeyword
+from statistics import fmean
 from typing import Any, TypeVar
 
 from promptlearn.config import SearchConfig
@@ -140,8 +141,8 @@ class Desk:
         known.update({row.example.id: row.score for row in rows})
         if split == "validation" and before < len(known) == len(self.task.dataset.validation):
             scores = [score for score in known.values() if score is not None]
-            mean = f"scores {sum(scores) / len(scores):.3f}" if scores else "has no score"
-            message = f"{prompt.digest[:8]} {mean} on {len(scores)} validation rows; {self.asked} rows asked for so far"
+            says = f"scores {fmean(scores):.3f}" if scores else "has no score"
+            message = f"{prompt.digest[:8]} {says} on {len(scores)} validation rows; {self.asked} rows asked for so far"
             self.task.log.show("measured", message=message)
         return rows
 
@@ -429,9 +430,10 @@ def _student(dspy: Any, desk: Desk) -> Any:
             demos = tuple(demonstration(demo, fields, asked) for demo in self.steps[-1].demos)
             prompt = replace(prompt, demonstrations=demos or prompt.demonstrations)
             rows = desk.rows(prompt, asked[split][question], split)
-            if rows is not None and all(row.score is None for row in rows):
+            scores = [row.score for row in rows or () if row.score is not None]
+            if rows is not None and not scores:
                 raise ValueError(rows[0].trouble)
-            output, score = ("", 0.0) if rows is None else (rows[0].rollout.output, _mean(rows))
+            output, score = ("", 0.0) if rows is None else (rows[0].rollout.output, fmean(scores))
             if dspy.settings.trace is not None:
                 dspy.settings.trace.append((self.steps[-1], given, dspy.Prediction(answer=output)))
             return dspy.Prediction(answer=output, score=score)
@@ -456,10 +458,6 @@ def _by_question(examples: Sequence[Example]) -> dict[str, list[Example]]:
     for one in examples:
         found.setdefault(question_of(one.inputs), []).append(one)
     return found
-
-
-def _mean(rows: Sequence[Row]) -> float:
-    return sum(row.score or 0.0 for row in rows) / len(rows)
 
 
 def demonstration(

@@ -52,11 +52,10 @@ class Pruner:
     """Measures the learned parts, last learned first, each against all that is left so far.
 
     A part whose absence costs nothing on the validation rows goes (among equals the shorter wins); a row that fails
-    without it, and not with it, costs what it scored. A part that is
-    plainly worth keeping is measured no further; stopping there by evidence, not by the first lucky block, keeps its
-    measured worth honest. Parts that were there before are measured last and stay; those that the contract needs are
-    left alone. Where the budget holds fewer rows, as many parts are measured as fit, and none goes that could not be
-    measured to the end.
+    without it, and not with it, costs what it scored. A part that is plainly worth keeping is measured no further;
+    stopping there by evidence, not by the first lucky block, keeps its measured worth honest. Parts that were there
+    before are measured last and stay; those that the contract needs are left alone. Where the budget holds fewer rows,
+    as many parts are measured as fit, and none goes that could not be measured to the end.
     """
 
     candidate: Candidate

@@ -84,7 +84,7 @@ def summarise(store: Store, row: RunRow) -> RunSummary:
 
 def state_of(store: Store, row: RunRow) -> State:
     """What a run does now. One that works on another machine is known by its pulse alone."""
-    if row.state != "running" or row.id in store.running():
+    if row.state != "running" or store.process_of(row.id) is not None:
         return row.state
     return "running" if store.shared and pulse(store, row.id) else "killed"
 

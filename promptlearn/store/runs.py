@@ -193,9 +193,12 @@ class Store:
 
     def running(self) -> dict[str, str]:
         """Runs that are at work on this machine, with the process of each."""
-        folder = self._folder / "runs"
-        held = {run: holder(folder / run / "lock") for run in self.reader.runs_in("running")}
+        held = {run: self.process_of(run) for run in self.reader.runs_in("running")}
         return {run: process for run, process in held.items() if process is not None}
+
+    def process_of(self, run: str) -> str | None:
+        """The process on this machine that works on a run; None where there is none."""
+        return holder(self._folder / "runs" / run / "lock")
 
     def unfinished_run(self, config_digest: str) -> str | None:
         """The newest run of this configuration that was killed, interrupted or stopped by its budget."""
